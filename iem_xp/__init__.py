@@ -1,0 +1,1 @@
+"""Unsupervised segmentation by inpainting error maximization."""

@@ -1,0 +1,99 @@
+"""Every number of the method, in one frozen object with the paper's defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Literal, get_args
+
+Choice = Literal["dataset", "image"]
+
+REFERENCE_SIDE = 128
+"""Shorter side, in pixels, at which `IEMConfig.init_sides` are given."""
+
+
+@dataclass(frozen=True)
+class IEMConfig:
+    """Numbers of the method; the defaults are the paper's (section 4.2).
+
+    Parameters
+    ----------
+    iterations : int
+        Updates of each mask (eq. 10), >= 0.
+    init_sides : tuple of int
+        Sides of the centred squares that the search starts from, in pixels at a shorter image side of
+        128; they scale with the image.
+    choose : {"dataset", "image"}
+        How one initial square is chosen among several: the one of highest mean inpainting error over all
+        images (the paper), or the one of highest inpainting error for each image.
+    kernel_size : int
+        Taps of one pass of the Gaussian, odd, >= 1 (eq. 6).
+    sigma : float
+        Standard deviation of one pass, in pixels, > 0.
+    repeats : int
+        Passes stacked, zero-padded between passes too, >= 1.
+    scale_factor : int
+        The filter runs on planes average-pooled by this factor, >= 1.
+    regularization : float
+        lambda, the weight of the diversity of colours inside each region (eq. 11), >= 0.
+    epsilon : float
+        Weight of a region's mean colour in every prediction (eq. 7), > 0. Part of the model: beyond the
+        filter's support, the prediction *is* that mean.
+    boundary_only : bool
+        Whether only pixels at the mask's boundary may change (eq. 10).
+    smooth : bool
+        Whether every update ends with a 3 x 3 majority smoothing.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field has the wrong type or is out of range; the message names the field.
+    """
+
+    iterations: int = 150
+    init_sides: tuple[int, ...] = (44, 78, 92)
+    choose: Choice = "dataset"
+    kernel_size: int = 11
+    sigma: float = 5.0
+    repeats: int = 2
+    scale_factor: int = 1
+    regularization: float = 1e-3
+    epsilon: float = 1e-8
+    boundary_only: bool = True
+    smooth: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("iterations", 0), ("kernel_size", 1), ("repeats", 1), ("scale_factor", 1)):
+            object.__setattr__(self, name, _integer(name, getattr(self, name), least))
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, so that the filter has a centre, not {self.kernel_size}")
+        sides = (self.init_sides,) if isinstance(self.init_sides, Integral) else tuple(self.init_sides)
+        if not sides:
+            raise ValueError("init_sides must name at least one square")
+        object.__setattr__(self, "init_sides", tuple(_integer("init_sides", side, 1) for side in sides))
+        if len(set(self.init_sides)) < len(self.init_sides):
+            raise ValueError(f"init_sides names a square twice: {self.init_sides}")
+        for name, positive in (("sigma", True), ("epsilon", True), ("regularization", False)):
+            object.__setattr__(self, name, _real(name, getattr(self, name), positive))
+        if self.choose not in get_args(Choice):
+            raise ValueError(f'choose must be "dataset" or "image", not {self.choose!r}')
+        for name in ("boundary_only", "smooth"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
+
+
+def _integer(name: str, value: object, least: int) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    return int(value)
+
+
+def _real(name: str, value: object, positive: bool) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    number = float(value)
+    if not (number > 0 if positive else number >= 0) or number == float("inf"):
+        raise ValueError(f"{name} must be {'above' if positive else 'at least'} 0 and finite, not {value}")
+    return number

@@ -1,0 +1,1 @@
+"""Runs: folders of images in, a folder of masks and one SQLite file out."""
