@@ -66,7 +66,9 @@ class IEMConfig:
         for name, least in (("iterations", 0), ("kernel_size", 1), ("repeats", 1), ("scale_factor", 1)):
             object.__setattr__(self, name, _integer(name, getattr(self, name), least))
         if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, so that the filter has a centre, not {self.kernel_size}")
+            raise ValueError(
+                f"kernel_size must be odd, so that the filter has a centre, not {self.kernel_size}"
+            )
         sides = (self.init_sides,) if isinstance(self.init_sides, Integral) else tuple(self.init_sides)
         if not sides:
             raise ValueError("init_sides must name at least one square")
