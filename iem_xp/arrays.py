@@ -1,0 +1,126 @@
+"""The only place that knows array libraries and devices: what an array is, where it lives, how it moves."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array, is_numpy_array
+
+Array = Any
+
+
+class DeviceError(RuntimeError):
+    """A device that cannot be had; the message says why and what mends it."""
+
+
+def namespace(**arrays: Array) -> Any:
+    """Array namespace that all of the named arrays share.
+
+    Raises
+    ------
+    TypeError
+        If one of them is no array, or they come from different libraries; the message names them.
+    """
+    for name, array in arrays.items():
+        if not is_array_api_obj(array):
+            raise TypeError(
+                f"{name} must be an array (NumPy, CuPy, JAX, PyTorch, ...), not {type(array).__name__}"
+            )
+    try:
+        return array_namespace(*arrays.values())
+    except TypeError as error:
+        kinds = ", ".join(f"{name}: {type(array).__module__}" for name, array in arrays.items())
+        raise TypeError(f"all arrays must come from one library, not {kinds}") from error
+
+
+def to_host(array: Array) -> np.ndarray:
+    """NumPy array with the values of `array`, from any library and device."""
+    if is_cupy_array(array):
+        return array.get()
+    if not is_numpy_array(array) and hasattr(array, "detach"):
+        array = array.detach().cpu()
+    return np.asarray(array)
+
+
+def resolve_device(name: str) -> tuple[str, str]:
+    """Device for a `name` ("auto", "cpu", "gpu" or "gpu:N"), and in one line why.
+
+    Returns
+    -------
+    device : str
+        "cpu" or "gpu:N".
+    reason : str
+
+    Raises
+    ------
+    DeviceError
+        If a GPU is asked for and cannot be had. "auto" takes the CPU then.
+    ValueError
+        If `name` is none of the above.
+    """
+    kind, _, index = name.partition(":")
+    if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and index.isdecimal()):
+        raise ValueError(f'device must be "auto", "cpu", "gpu" or "gpu:N", not {name!r}')
+    if kind == "cpu":
+        return "cpu", "as asked"
+    try:
+        count = _count_gpus()
+        if int(index or 0) >= count:
+            raise DeviceError(f"there is no {name}: this machine has {count} GPU(s), numbered from 0")
+    except DeviceError as error:
+        if kind == "auto":
+            return "cpu", f"no GPU: {error}"
+        raise
+    return f"gpu:{int(index or 0)}", "as asked" if kind == "gpu" else "a GPU is available"
+
+
+def _count_gpus() -> int:
+    if importlib.util.find_spec("cupy") is None:
+        raise DeviceError("CuPy is not installed; install it with: pip install 'iem-xp[gpu]'")
+    try:
+        import cupy
+
+        return int(cupy.cuda.runtime.getDeviceCount())
+    except ImportError as error:
+        raise DeviceError(
+            f"CuPy cannot be imported ({error}); "
+            "reinstall it with: pip install --force-reinstall 'iem-xp[gpu]'"
+        ) from error
+    except RuntimeError as error:
+        raise DeviceError(
+            f"CUDA reports: {error}; check that `nvidia-smi` lists a GPU and update its driver"
+        ) from error
+
+
+def to_device(array: Array, device: str) -> Array:
+    """Array on a device named as by `resolve_device`: a NumPy array on "cpu", a CuPy array on "gpu:N"."""
+    device, _ = resolve_device(device)
+    if device == "cpu":
+        return to_host(array)
+    import cupy
+
+    with cupy.cuda.Device(int(device.partition(":")[2])):
+        return cupy.asarray(array if is_cupy_array(array) else to_host(array))
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory of freed NumPy arrays for the next ones.
+
+    glibc returns every freed block above a threshold to the kernel, and getting it back, page by page,
+    would double the time of an update. It raises the threshold to the largest block it has seen freed, up
+    to 32 MiB; elsewhere this does nothing. The block is never touched, so it costs neither memory nor time.
+    """
+    np.empty(2**25 - 2**16, dtype=np.uint8)
+
+
+def like(array: Array, model: Array) -> Array:
+    """Array of the library of `model`, on its device, with the values of `array`."""
+    from array_api_compat import device
+
+    xp = array_namespace(model)
+    if is_cupy_array(model):
+        with model.device:
+            return xp.asarray(array)
+    return xp.asarray(to_host(array), device=device(model))

@@ -1,0 +1,95 @@
+"""The filter K*, and its adjoint, as banded matrices (eq. 6, section 4.2).
+
+Zero padding before every pass makes K* linear and separable but not a convolution near the border: on an
+H x W plane it is exactly ``A_H @ plane @ A_W.T``, with one banded matrix per axis. Two matrix products are
+all that an array library needs to offer, and the adjoint is the same products with transposed matrices.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_numpy_namespace
+
+from iem_xp.config import IEMConfig
+
+Array = Any
+
+
+def axis_matrix(n: int, config: IEMConfig) -> np.ndarray:
+    """Filter along one axis of `n` pixels, as a float64 matrix of shape (n, n).
+
+    With ``scale_factor`` s > 1 it averages over blocks of s pixels (the last one may be smaller), filters
+    the block means and repeats each result over its block.
+    """
+    s = config.scale_factor
+    block = np.arange(n) // s
+    belongs = (block == np.arange(-(-n // s))[:, None]).astype(np.float64)
+    pool = belongs / np.sum(belongs, axis=1, keepdims=True)
+    return belongs.T @ _passes(len(pool), config) @ pool
+
+
+def _passes(n: int, config: IEMConfig) -> np.ndarray:
+    radius = config.kernel_size // 2
+    offsets = range(-radius, radius + 1)
+    weights = np.exp([-0.5 * (offset / config.sigma) ** 2 for offset in offsets])
+    weights /= np.sum(weights)
+    one_pass = np.zeros((n, n))
+    for offset, weight in zip(offsets, weights, strict=True):
+        one_pass += weight * np.eye(n, k=offset)
+    return np.linalg.matrix_power(one_pass, config.repeats)
+
+
+class Gaussian:
+    """K* for planes of one size, on one array library, device and data type.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the planes.
+    config : IEMConfig
+        Supplies ``kernel_size``, ``sigma``, ``repeats`` and ``scale_factor``.
+    xp, dtype, device
+        Array namespace, data type and device of the planes.
+    """
+
+    def __init__(
+        self, height: int, width: int, config: IEMConfig, *, xp: Any, dtype: Any, device: Any
+    ) -> None:
+        rows, columns = axis_matrix(height, config), axis_matrix(width, config)
+        self._rows = _Banded(rows, xp, dtype, device)
+        self._columns = _Banded(columns, xp, dtype, device)
+        self._rows_adjoint = _Banded(rows.T, xp, dtype, device)
+        self._columns_adjoint = _Banded(columns.T, xp, dtype, device)
+
+    def __call__(self, planes: Array) -> Array:
+        """``A_H @ planes @ A_W.T`` for planes of shape (..., H, W)."""
+        return self._rows.on_rows(self._columns.on_columns(planes))
+
+    def adjoint(self, planes: Array) -> Array:
+        """``A_H.T @ planes @ A_W`` for planes of shape (..., H, W)."""
+        return self._rows_adjoint.on_rows(self._columns_adjoint.on_columns(planes))
+
+
+class _Banded:
+    """A banded matrix as tiles of rows, each without the zero columns at its sides."""
+
+    def __init__(self, matrix: np.ndarray, xp: Any, dtype: Any, device: Any) -> None:
+        # Small tiles skip most zeros; on a GPU one larger product is cheaper than several launches.
+        height = 32 if is_numpy_namespace(xp) else 128
+        self._xp = xp
+        self._tiles = []
+        for top in range(0, len(matrix), height):
+            tile = matrix[top : top + height]
+            used = np.flatnonzero(np.any(tile != 0, axis=0))
+            band = slice(int(used[0]), int(used[-1]) + 1)
+            self._tiles.append((band, xp.asarray(tile[:, band].copy(), dtype=dtype, device=device)))
+
+    def on_rows(self, planes: Array) -> Array:
+        products = [tile @ planes[..., band, :] for band, tile in self._tiles]
+        return self._xp.concat(products, axis=-2) if len(products) > 1 else products[0]
+
+    def on_columns(self, planes: Array) -> Array:
+        products = [planes[..., band] @ tile.T for band, tile in self._tiles]
+        return self._xp.concat(products, axis=-1) if len(products) > 1 else products[0]

@@ -1,0 +1,98 @@
+"""Images and masks as users have them, checked, and as the method's planes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from array_api_compat import is_lazy_array
+
+from iem_xp.arrays import namespace
+
+Array = Any
+
+
+def check_images(images: Array) -> Array:
+    """Images with a batch axis: (N, H, W, C) from (N, H, W, C), (H, W, C) or (H, W).
+
+    Raises
+    ------
+    TypeError
+        If `images` is no array, or neither uint8 nor floating.
+    ValueError
+        If the shape is another one or has no pixels, or a floating value is outside [0, 1] or not a number
+        (not looked at in arrays whose values are not there yet, as under ``jax.jit``).
+    """
+    xp = namespace(images=images)
+    floating = xp.isdtype(images.dtype, "real floating")
+    if not floating and images.dtype != xp.uint8:
+        raise TypeError(
+            f"images must be uint8 in [0, 255] or floating in [0, 1], not {images.dtype}; "
+            "convert them, for instance images / images.max()"
+        )
+    shape = tuple(images.shape)
+    if len(shape) == 2:
+        images = images[None, :, :, None]
+    elif len(shape) == 3:
+        images = images[None, ...]
+    elif len(shape) != 4:
+        raise ValueError(f"images must have shape (N, H, W, C), (H, W, C) or (H, W), not {shape}")
+    if 0 in tuple(images.shape)[1:]:
+        raise ValueError(f"images need at least one pixel and one channel, not shape {shape}")
+    if floating and images.shape[0] and _readable(images):
+        low, high = float(xp.min(images)), float(xp.max(images))
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                f"floating images must lie in [0, 1], not in [{low:g}, {high:g}]; "
+                "scale them, or pass 8-bit images as uint8"
+            )
+    return images
+
+
+def check_masks(masks: Array, images: Array, name: str = "masks") -> Array:
+    """Masks as bool (N, H, W) for checked `images`, from bool or integers (non-zero is foreground).
+
+    Raises
+    ------
+    TypeError
+        If `masks` is no array of the library of `images`, or floating.
+    ValueError
+        If the shapes do not belong together; the message gives both.
+    """
+    xp = namespace(**{name: masks, "images": images})
+    if not xp.isdtype(masks.dtype, ("bool", "integral")):
+        raise TypeError(f"{name} must be bool, or integers with foreground non-zero, not {masks.dtype}")
+    if masks.ndim == 2:
+        masks = masks[None, ...]
+    if tuple(masks.shape) != tuple(images.shape)[:3]:
+        raise ValueError(
+            f"{name} of shape {tuple(masks.shape)} do not fit images of shape {tuple(images.shape)}: "
+            "expected (N, H, W) and (N, H, W, C)"
+        )
+    return masks if masks.dtype == xp.bool else masks != 0
+
+
+def to_colours(images: Array, dtype: Any = None) -> Array:
+    """Colours (N, C, H, W) in [-1, 1] of checked images (SPEC: X), float32 unless `dtype` says otherwise."""
+    xp = namespace(images=images)
+    dtype = xp.float32 if dtype is None else dtype
+    colours = xp.astype(xp.permute_dims(images, (0, 3, 1, 2)), dtype)
+    if images.dtype == xp.uint8:
+        colours = colours / 255
+    return colours * 2 - 1
+
+
+def to_images(colours: Array) -> Array:
+    """Images (N, H, W, C), floating in [0, 1], of colours (N, C, H, W) in [-1, 1]."""
+    xp = namespace(colours=colours)
+    return xp.permute_dims((colours + 1) / 2, (0, 2, 3, 1))
+
+
+def _readable(array: Array) -> bool:
+    """Whether the values can be looked at: not while a function is being traced."""
+    if not is_lazy_array(array):
+        return True
+    try:
+        bool((array[:1, :1, :1, :1] >= 0).all())
+    except Exception:
+        return False
+    return True
