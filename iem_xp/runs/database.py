@@ -1,0 +1,180 @@
+"""The SQLite file of a run: its tables, transactions and how values are stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+FORMAT_VERSION = 1
+
+# `pending` and `candidates` hold images that wait for the square of the whole data set; a row of `pending`
+# goes, and its candidates with it, when its image is done or has failed.
+_SCHEMA = """
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+CREATE TABLE images (
+    path TEXT PRIMARY KEY,
+    status TEXT NOT NULL CHECK (status IN ('done', 'failed')),
+    error TEXT,
+    width INTEGER,
+    height INTEGER,
+    mask TEXT UNIQUE,
+    init_side INTEGER,
+    inpainting_error REAL,
+    updates INTEGER,
+    foreground_share REAL,
+    polarity TEXT,
+    seconds REAL,
+    notes TEXT
+);
+CREATE TABLE pending (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    mask TEXT NOT NULL UNIQUE,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    working_width INTEGER NOT NULL,
+    working_height INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    notes TEXT
+);
+CREATE TABLE candidates (
+    pending INTEGER NOT NULL REFERENCES pending (id) ON DELETE CASCADE,
+    side INTEGER NOT NULL,
+    inpainting_error REAL NOT NULL,
+    updates INTEGER NOT NULL,
+    mask BLOB NOT NULL,
+    PRIMARY KEY (pending, side)
+)
+"""
+
+
+class RunError(ValueError):
+    """A folder cannot serve as the run asked for."""
+
+
+class Database:
+    """The SQLite file of a run, open; made by `create` or `open`.
+
+    Attributes
+    ----------
+    claims : dict of str to Path
+        Masks of the images in work, which have no row yet, and these images.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.claims: dict[str, Path] = {}
+        try:
+            self._connection = sqlite3.connect(file, timeout=30, isolation_level=None)
+        except sqlite3.Error as error:
+            raise RunError(f"{file}: {error}; check its permissions") from error
+
+    @classmethod
+    def create(cls, file: Path, meta: Mapping[str, Any]) -> Self:
+        """Make the tables in a new file, and keep facts about the run."""
+        database = cls(file)
+        try:
+            # Readers, such as a report on a run in progress, do not wait for the writer, nor it for them.
+            database.execute("PRAGMA journal_mode = WAL")
+            database._prepare()
+            with database.transaction():
+                for statement in _SCHEMA.split(";"):
+                    database.execute(statement)
+                for key, value in {**meta, "format_version": FORMAT_VERSION}.items():
+                    database.set_meta(key, value)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @classmethod
+    def open(cls, file: Path) -> Self:
+        """Open a file that exists.
+
+        Raises
+        ------
+        RunError
+            If it is not a run's, or a newer version's.
+        """
+        database = cls(file)
+        try:
+            database._prepare()
+            version = database.get_meta("format_version")
+            if not isinstance(version, int) or version > FORMAT_VERSION:
+                raise RunError(
+                    f"{file}: has format {version}, this iem-xp reads up to {FORMAT_VERSION}; upgrade it "
+                    "with: pip install -U iem-xp"
+                )
+        except BaseException as error:
+            database.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise RunError(
+                    f"{file}: cannot be read as a run: {error}; unless another program holds it, start anew "
+                    "with --overwrite"
+                ) from error
+            raise
+        return database
+
+    def _prepare(self) -> None:
+        self.execute("PRAGMA foreign_keys = ON")
+        # A power cut may cost the last transactions, never the file: their images are then done again,
+        # which is cheaper than a wait for the disk at every batch.
+        self.execute("PRAGMA synchronous = NORMAL")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
+        """Execute a statement with bound values."""
+        return self._connection.execute(statement, values)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write all that the ``with`` block writes, or nothing if it raises; within another, join it."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            # A full disk, for one, has SQLite roll back by itself.
+            if self._connection.in_transaction:
+                self.execute("ROLLBACK")
+            raise
+
+    def get_meta(self, key: str) -> Any:
+        """Return the JSON value kept under a key, or None."""
+        row = self.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Keep a JSON value under a key."""
+        self.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+
+def stored_path(path: str | os.PathLike[str]) -> str | bytes:
+    """Return a path as SQLite can hold it: as it is, or its bytes if the file name is not valid Unicode.
+
+    `os.fsdecode` gives the path back from either.
+    """
+    text = os.fspath(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(text)
+    return text
+
+
+def stored_text(text: str | None) -> str | None:
+    """Return a message as SQLite can hold it, with what is not valid Unicode escaped."""
+    return None if text is None else text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,298 @@
+"""A run: a folder with one SQLite file, a row per image, and the masks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from iem_xp.runs.database import Database, RunError, stored_path, stored_text
+from iem_xp.runs.pending import PendingImages
+from iem_xp.runs.sources import Source, distinct
+
+_FILE = "run.sqlite"
+_FOLDERS = ("masks", "refined", "models", "cutouts", "overlays", "inpainted")
+
+
+class Failure(NamedTuple):
+    """An image that failed, and why."""
+
+    path: Path
+    error: str
+
+
+class Counts(NamedTuple):
+    """How many images of a run are in each state."""
+
+    done: int
+    failed: int
+    pending: int
+
+
+class Run:
+    """A run, open; made by `create`, `open` or `resume`, and a context manager that closes it.
+
+    Every method that writes is a transaction of its own unless it is called within `transaction`. A mask's
+    file is written before its row, so that a row always has its mask.
+
+    Attributes
+    ----------
+    folder : Path
+        The run's folder.
+    masks : Path
+        Its folder of masks, which `Source.mask` is relative to.
+    pending : PendingImages
+        The images that wait for the choice of the initial square.
+
+    Notes
+    -----
+    Paths are TEXT, as they are; one that is not valid Unicode, from a file name in another encoding, is a
+    BLOB of its bytes. `os.fsdecode` gives the path back from either.
+    """
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.folder = folder
+        self.masks = folder / "masks"
+        self.pending = PendingImages(database)
+        self._database = database
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        configuration: Mapping[str, Any],
+        meta: Mapping[str, Any] | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> Self:
+        """Make a run in a new or empty folder.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the run; its parents are made too.
+        configuration : mapping
+            What another session must agree with to continue this run, as JSON values by name.
+        meta : mapping, optional
+            Further facts to keep, such as versions, as JSON values by name.
+        overwrite : bool
+            Whether to `clear` a run that is there.
+
+        Raises
+        ------
+        RunError
+            If the folder is not empty or, with `overwrite`, holds no run.
+        """
+        if overwrite:
+            cls.clear(folder)
+        elif _is_run(folder):
+            raise RunError(f"{folder}: is a run already; use another -o, or --overwrite to replace it")
+        else:
+            _check_vacant(folder)
+        (folder / "masks").mkdir(parents=True, exist_ok=True)
+        return cls(folder, Database.create(folder / _FILE, {**(meta or {}), "configuration": configuration}))
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a run that exists.
+
+        Raises
+        ------
+        RunError
+            If the folder is no run, or was made by a newer version.
+        """
+        if not _is_run(folder):
+            raise RunError(f"{folder}: not a run, there is no {_FILE} in it; make one with: iem-xp segment")
+        return cls(folder, Database.open(folder / _FILE))
+
+    @classmethod
+    def resume(
+        cls, folder: Path, configuration: Mapping[str, Any], meta: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Open a run to continue it, or make it where there is none; the parameters are those of `create`.
+
+        Raises
+        ------
+        RunError
+            As `create` and `open` do, and if the run was made with another configuration.
+        """
+        if not _is_run(folder):
+            return cls.create(folder, configuration, meta)
+        run = cls.open(folder)
+        there, now = run.get_meta("configuration"), json.loads(json.dumps(configuration))
+        differing = [key for key in {**there, **now} if there.get(key) != now.get(key)]
+        if differing:
+            run.close()
+            lines = [
+                f"  {key}: {json.dumps(there.get(key))} there, {json.dumps(now.get(key))} now"
+                for key in differing
+            ]
+            raise RunError(
+                "\n".join(
+                    [
+                        f"{folder}: was made with another configuration",
+                        *lines,
+                        "use another -o to keep it, or --overwrite to replace it",
+                    ]
+                )
+            )
+        return run
+
+    @staticmethod
+    def clear(folder: Path) -> None:
+        """Remove a run, but nothing else that its folder holds.
+
+        Raises
+        ------
+        RunError
+            If the folder is neither a run, nor empty, nor missing.
+        """
+        if not _is_run(folder):
+            _check_vacant(folder)
+            return
+        # The database goes last: until then, the folder is known as a run and can be cleared again.
+        for name in (*_FOLDERS, f"{_FILE}-wal", f"{_FILE}-shm", f"{_FILE}-journal", _FILE):
+            path = folder / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the run."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Write all that the ``with`` block records, or nothing if it raises."""
+        return self._database.transaction()
+
+    def get_meta(self, key: str) -> Any:
+        """Return the JSON value kept under a key, or None."""
+        return self._database.get_meta(key)
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Keep a JSON value under a key."""
+        self._database.set_meta(key, value)
+
+    def admit(self, sources: Iterable[Source]) -> list[Source]:
+        """Return the images still to do, each with a mask name of its own.
+
+        Images that are done or pending are left out, so is one admitted already; a failed one is tried again.
+        An image whose mask's name belongs to another one gets another name.
+        """
+        admitted = []
+        for source in sources:
+            path = stored_path(source.path)
+            if self._exists("path = ? AND status = 'done'", "path = ?", path):
+                continue
+            if self._is_taken(source):
+                source = distinct(source)
+            if source.mask not in self._database.claims:
+                self._database.claims[source.mask] = source.path
+                admitted.append(source)
+        return admitted
+
+    def _is_taken(self, source: Source) -> bool:
+        owner = self._database.claims.get(source.mask)
+        if owner is not None:
+            return owner != source.path
+        return self._exists("mask = ?", "mask = ?", stored_path(source.mask))
+
+    def _exists(self, image: str, pending: str, value: str | bytes) -> bool:
+        query = f"SELECT 1 FROM images WHERE {image} UNION ALL SELECT 1 FROM pending WHERE {pending}"
+        return self._database.execute(query, (value, value)).fetchone() is not None
+
+    def record_done(
+        self,
+        source: Source,
+        *,
+        width: int,
+        height: int,
+        init_side: int,
+        inpainting_error: float,
+        updates: int,
+        foreground_share: float,
+        polarity: str | None,
+        seconds: float,
+        notes: str | None = None,
+    ) -> None:
+        """Record an image whose mask is written; it replaces a failure and ends the image's waiting."""
+        path = stored_path(source.path)
+        with self.transaction():
+            self._database.execute("DELETE FROM pending WHERE path = ?", (path,))
+            self._database.execute("DELETE FROM images WHERE path = ?", (path,))
+            self._database.execute(
+                "INSERT INTO images (path, status, width, height, mask, init_side, inpainting_error, updates,"
+                " foreground_share, polarity, seconds, notes)"
+                " VALUES (?, 'done', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    path,
+                    # NumPy's numbers would be stored as BLOBs.
+                    int(width),
+                    int(height),
+                    stored_path(source.mask),
+                    int(init_side),
+                    float(inpainting_error),
+                    int(updates),
+                    float(foreground_share),
+                    polarity,
+                    float(seconds),
+                    stored_text(notes),
+                ),
+            )
+        self._database.claims.pop(source.mask, None)
+
+    def record_failed(self, source: Source, error: str) -> None:
+        """Record why an image failed; it replaces an earlier failure, never a mask."""
+        path = stored_path(source.path)
+        with self.transaction():
+            self._database.execute("DELETE FROM pending WHERE path = ?", (path,))
+            self._database.execute(
+                "INSERT INTO images (path, status, error) VALUES (?, 'failed', ?)"
+                " ON CONFLICT (path) DO UPDATE SET error = excluded.error WHERE status = 'failed'",
+                (path, stored_text(error)),
+            )
+        self._database.claims.pop(source.mask, None)
+
+    def counts(self) -> Counts:
+        """Count the images in each state."""
+        states = dict(
+            self._database.execute("SELECT status, COUNT(*) FROM images GROUP BY status").fetchall()
+        )
+        return Counts(states.get("done", 0), states.get("failed", 0), len(self.pending))
+
+    def failures(self) -> list[Failure]:
+        """List the images that failed, by path."""
+        rows = self._database.execute("SELECT path, error FROM images WHERE status = 'failed' ORDER BY path")
+        return [Failure(Path(os.fsdecode(path)), error) for path, error in rows]
+
+    def mean_inpainting_error(self) -> float | None:
+        """Return the mean over the images that are done, None if there is none."""
+        query = "SELECT AVG(inpainting_error) FROM images WHERE status = 'done'"
+        mean: float | None = self._database.execute(query).fetchone()[0]
+        return mean
+
+    def compact(self) -> None:
+        """Give the space of past candidates back to the disk; takes as long as a copy of the file."""
+        self._database.execute("VACUUM")
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / _FILE).is_file()
+
+
+def _check_vacant(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file, not a folder; use another -o")
+    if folder.is_dir() and next(folder.iterdir(), None) is not None:
+        raise RunError(f"{folder}: is no run and not empty, nothing in it is overwritten; use another -o")

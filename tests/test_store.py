@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from iem_xp.runs.database import FORMAT_VERSION, RunError
+from iem_xp.runs.pending import Candidate, _packed, _unpacked
+from iem_xp.runs.sources import Source
+from iem_xp.runs.store import Counts, Failure, Run
+
+CONFIGURATION = {"iterations": 150, "init_sides": (44, 78), "sigma": 5.0}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "one"
+
+
+@pytest.fixture
+def run(folder: Path) -> Iterator[Run]:
+    with Run.create(folder, CONFIGURATION) as made:
+        yield made
+
+
+def source(name: str, mask: str | None = None) -> Source:
+    return Source(Path("/images") / name, mask or f"{Path(name).stem}.png")
+
+
+def record_done(run: Run, image: Source, **fields: Any) -> None:
+    values = {
+        "width": 30,
+        "height": 20,
+        "init_side": 78,
+        "inpainting_error": 0.5,
+        "updates": 12,
+        "foreground_share": 0.25,
+        "polarity": "inside",
+        "seconds": 0.1,
+    }
+    run.record_done(image, **{**values, **fields})
+
+
+def wait(run: Run, image: Source, errors: Sequence[float], **fields: Any) -> None:
+    """Add an image with one candidate per side: 44, 78, ..."""
+    candidates = [
+        Candidate(side, np.full((3, 5), side == 78), error, updates=7)
+        for side, error in zip((44, 78, 92), errors, strict=False)
+    ]
+    run.pending.add(image, candidates, **{"width": 30, "height": 20, "seconds": 0.5, **fields})
+
+
+def rows(run: Run, query: str) -> list[tuple[Any, ...]]:
+    database = sqlite3.connect(run.folder / "run.sqlite")
+    try:
+        return database.execute(query).fetchall()
+    finally:
+        database.close()
+
+
+def test_a_run_is_one_file_and_a_folder_of_masks(run: Run, folder: Path) -> None:
+    run.close()
+    assert sorted(path.name for path in folder.iterdir()) == ["masks", "run.sqlite"]
+    assert run.masks == folder / "masks"
+
+
+def test_the_tables_are_those_that_others_read(run: Run) -> None:
+    columns = {row[1] for row in rows(run, "PRAGMA table_info (images)")}
+    assert columns >= {
+        "path", "status", "error", "width", "height", "init_side", "inpainting_error", "updates",
+        "foreground_share",
+    }  # fmt: skip
+    assert dict(rows(run, "SELECT key, value FROM meta"))["format_version"] == str(FORMAT_VERSION)
+    assert rows(run, "PRAGMA journal_mode") == [("wal",)]
+
+
+def test_meta_is_json(folder: Path) -> None:
+    with Run.create(folder, CONFIGURATION, {"versions": {"numpy": "2.0"}}) as run:
+        run.set_meta("odd", ["\udcff", None])
+    with Run.open(folder) as run:
+        assert run.get_meta("versions") == {"numpy": "2.0"}
+        assert run.get_meta("odd") == ["\udcff", None]
+        assert run.get_meta("unknown") is None
+
+
+def test_nothing_is_made_in_a_folder_that_holds_something(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").touch()
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match="is no run and not empty"):
+            Run.create(folder, CONFIGURATION, overwrite=overwrite)
+    assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
+    with pytest.raises(RunError, match="is a file"):
+        Run.create(folder / "thesis.tex", CONFIGURATION)
+
+
+def test_a_run_is_not_made_twice(run: Run, folder: Path) -> None:
+    with pytest.raises(RunError, match="is a run already"):
+        Run.create(folder, CONFIGURATION)
+
+
+def test_overwriting_removes_what_a_run_owns_and_no_more(run: Run, folder: Path, tmp_path: Path) -> None:
+    record_done(run, source("a.jpg"))
+    run.close()
+    (run.masks / "sub").mkdir()
+    (run.masks / "sub/a.png").touch()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "model").touch()
+    (folder / "models").symlink_to(elsewhere)
+    (folder / "notes.md").touch()
+    with Run.create(folder, {}, overwrite=True) as anew:
+        assert anew.counts() == Counts(0, 0, 0)
+        assert list(anew.masks.iterdir()) == []
+    assert sorted(path.name for path in folder.iterdir()) == ["masks", "notes.md", "run.sqlite"]
+    assert (elsewhere / "model").exists()
+
+
+def test_clearing_what_is_not_there_is_no_error(folder: Path) -> None:
+    Run.clear(folder)
+    assert not folder.exists()
+
+
+def test_only_a_run_is_opened(folder: Path) -> None:
+    with pytest.raises(RunError, match=r"not a run.*iem-xp segment"):
+        Run.open(folder)
+    folder.mkdir(parents=True)
+    for content in (b"", b"no database at all" * 100):
+        (folder / "run.sqlite").write_bytes(content)
+        with pytest.raises(RunError, match=r"run.sqlite: cannot be read as a run.*--overwrite"):
+            Run.open(folder)
+
+
+def test_a_newer_format_is_an_error(run: Run, folder: Path) -> None:
+    run.set_meta("format_version", FORMAT_VERSION + 1)
+    with pytest.raises(RunError, match="upgrade it with: pip install"):
+        Run.open(folder)
+
+
+def test_a_run_resumes_with_its_own_configuration_only(folder: Path) -> None:
+    with Run.resume(folder, CONFIGURATION) as run:
+        record_done(run, source("a.jpg"))
+    with Run.resume(folder, CONFIGURATION) as run:
+        assert run.counts().done == 1
+    with pytest.raises(RunError) as caught:
+        Run.resume(folder, {"iterations": 150, "init_sides": (44,), "sigma": 3.0, "new": True})
+    assert str(caught.value).splitlines() == [
+        f"{folder}: was made with another configuration",
+        "  init_sides: [44, 78] there, [44] now",
+        "  sigma: 5.0 there, 3.0 now",
+        "  new: null there, true now",
+        "use another -o to keep it, or --overwrite to replace it",
+    ]
+
+
+def test_numbers_are_plain_numbers(run: Run) -> None:
+    record_done(
+        run,
+        source("a.jpg"),
+        width=np.int64(30),
+        inpainting_error=np.float32(0.5),
+        updates=np.int32(3),
+        foreground_share=np.float32(0.25),
+        init_side=np.int64(44),
+    )
+    query = "SELECT width, inpainting_error, updates, foreground_share, init_side FROM images"
+    assert rows(run, query) == [(30, 0.5, 3, 0.25, 44)]
+
+
+def test_done_and_pending_images_are_not_admitted_but_failed_ones_are(run: Run) -> None:
+    images = [source(f"{name}.jpg") for name in "abcd"]
+    record_done(run, images[0])
+    wait(run, images[1], [0.1])
+    run.record_failed(images[2], "truncated")
+    assert run.admit(images) == images[2:]
+
+
+def test_an_image_is_admitted_once(run: Run) -> None:
+    image = source("a.jpg")
+    assert run.admit([image, image]) == [image]
+    assert run.admit([image]) == []
+    run.record_failed(image, "truncated")
+    assert run.admit([image]) == [image]
+
+
+@pytest.mark.parametrize("state", ["in work", "done", "pending"])
+def test_a_mask_is_never_shared(run: Run, state: str) -> None:
+    first, second = source("a.jpg", "sub/a.png"), source("a.webp", "sub/a.png")
+    run.admit([first])
+    if state == "done":
+        record_done(run, first)
+    elif state == "pending":
+        wait(run, first, [0.1])
+    (renamed,) = run.admit([second, second])
+    assert renamed.path == second.path
+    assert renamed.mask.startswith("sub/a.webp-")
+    record_done(run, renamed)
+    assert run.admit([second]) == []
+
+
+def test_a_done_image_replaces_its_failure_and_not_the_reverse(run: Run) -> None:
+    image = source("a.jpg")
+    run.record_failed(image, "truncated")
+    run.record_failed(image, "no such file")
+    assert run.failures() == [Failure(image.path, "no such file")]
+    record_done(run, image)
+    run.record_failed(image, "too late")
+    assert run.failures() == []
+    assert run.counts() == Counts(done=1, failed=0, pending=0)
+
+
+def test_an_image_is_in_one_state(run: Run) -> None:
+    image = source("a.jpg")
+    run.record_failed(image, "truncated")
+    wait(run, image, [0.1, 0.2])
+    assert run.counts() == Counts(done=0, failed=0, pending=1)
+    run.record_failed(image, "disk full")
+    assert run.counts() == Counts(done=0, failed=1, pending=0)
+    wait(run, image, [0.1, 0.2])
+    record_done(run, image)
+    assert run.counts() == Counts(done=1, failed=0, pending=0)
+    assert rows(run, "SELECT COUNT(*) FROM candidates") == [(0,)]
+
+
+def test_the_mean_is_over_images_that_are_done(run: Run) -> None:
+    assert run.mean_inpainting_error() is None
+    run.record_failed(source("c.jpg"), "truncated")
+    for name, error in (("a.jpg", 0.25), ("b.jpg", 0.75)):
+        record_done(run, source(name), inpainting_error=error)
+    assert run.mean_inpainting_error() == 0.5
+
+
+def test_the_side_of_highest_mean_error_is_chosen_once(run: Run, folder: Path) -> None:
+    assert run.pending.choose_side((44, 78)) is None
+    wait(run, source("a.jpg"), [0.9, 0.5])
+    wait(run, source("b.jpg"), [0.1, 0.6])
+    assert run.pending.choose_side((44, 78)) == 78
+    wait(run, source("c.jpg"), [9.0, 0.0])
+    run.close()
+    with Run.open(folder) as again:
+        assert again.pending.choose_side((44, 78)) == 78
+        assert again.get_meta("init_side") == 78
+
+
+@pytest.mark.parametrize("sides", [(44, 78), (78, 44)])
+def test_the_earlier_side_wins_a_tie(run: Run, sides: tuple[int, int]) -> None:
+    wait(run, source("a.jpg"), [0.25, 0.75])
+    wait(run, source("b.jpg"), [0.75, 0.25])
+    assert run.pending.choose_side(sides) == sides[0]
+
+
+def test_pending_images_come_back_whole_while_they_are_recorded(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iem_xp.runs.pending._BATCH", 2)
+    images = [source(f"{index}.jpg") for index in range(5)]
+    for image in images:
+        wait(run, image, [0.1, 0.2], notes="converted from CMYK")
+    seen = []
+    for image in run.pending.with_side(78):
+        seen.append(image.source)
+        assert image.candidate.side == 78
+        assert image.candidate.inpainting_error == 0.2
+        assert image.candidate.updates == 7
+        assert image.candidate.mask.dtype == bool
+        assert image.candidate.mask.shape == (3, 5)
+        assert image.candidate.mask.all()
+        assert image[2:] == (30, 20, 0.5, "converted from CMYK")
+        record_done(run, image.source)
+    assert seen == images
+    assert len(run.pending) == 0
+
+
+def test_candidates_leave_no_space_behind(run: Run, folder: Path) -> None:
+    noise = np.random.default_rng(0).random((200, 200)) < 0.5
+    for index in range(50):
+        candidate = Candidate(44, noise, 0.5, 1)
+        run.pending.add(source(f"{index}.jpg"), [candidate], width=1, height=1, seconds=0)
+    for image in run.pending.with_side(44):
+        record_done(run, image.source)
+    run.compact()
+    run.close()
+    assert (folder / "run.sqlite").stat().st_size < 100_000
+
+
+@given(st.data(), st.integers(1, 9), st.integers(1, 9))
+def test_masks_survive_packing(data: st.DataObject, height: int, width: int) -> None:
+    bits = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
+    mask: NDArray[np.bool_] = np.array(bits).reshape(height, width)
+    np.testing.assert_array_equal(_unpacked(_packed(mask), width, height), mask)
+
+
+@pytest.mark.parametrize("name", ["plain.png", "new\nline.png", "🦜 '\".png", os.fsdecode(b"\xff\xfe.png")])
+def test_any_file_name_comes_back(run: Run, name: str) -> None:
+    image = source(name, f"sub/{name}")
+    wait(run, image, [0.1])
+    assert [waiting.source for waiting in run.pending.with_side(44)] == [image]
+    run.record_failed(image, f"cannot read {name}")
+    assert [failure.path for failure in run.failures()] == [image.path]
+    record_done(run, image)
+    assert run.admit([image]) == []
+    ((path, mask),) = rows(run, "SELECT path, mask FROM images")
+    assert (os.fsdecode(path), os.fsdecode(mask)) == (str(image.path), image.mask)
+    assert isinstance(path, str) == ("\udcff" not in name)
+
+
+def test_a_transaction_is_all_or_nothing(run: Run) -> None:
+    def fail_midway() -> None:
+        with run.transaction():
+            record_done(run, source("a.jpg"))
+            wait(run, source("b.jpg"), [0.1])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_midway()
+    assert run.counts() == Counts(0, 0, 0)
+    with run.transaction():
+        record_done(run, source("a.jpg"))
+        wait(run, source("b.jpg"), [0.1])
+        assert rows(run, "SELECT COUNT(*) FROM images") == [(0,)]
+    assert rows(run, "SELECT COUNT(*) FROM images") == [(1,)]
+
+
+def test_another_process_reads_while_one_writes(run: Run, folder: Path) -> None:
+    with run.transaction(), Run.open(folder) as reader:
+        record_done(run, source("a.jpg"))
+        assert reader.counts().done == 0
