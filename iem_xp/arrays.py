@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array, is_numpy_array
+from array_api_compat import device as device_of
 
 Array = Any
 
@@ -105,22 +108,33 @@ def to_device(array: Array, device: str) -> Array:
         return cupy.asarray(array if is_cupy_array(array) else to_host(array))
 
 
-def keep_freed_memory() -> None:
-    """Let the C library keep the memory of freed NumPy arrays for the next ones.
+@contextmanager
+def computing(array: Array) -> Iterator[None]:
+    """Set up the library of `array` for many operations on arrays like it, for the ``with`` block.
 
-    glibc returns every freed block above a threshold to the kernel, and getting it back, page by page,
-    would double the time of an update. It raises the threshold to the largest block it has seen freed, up
-    to 32 MiB; elsewhere this does nothing. The block is never touched, so it costs neither memory nor time.
+    For NumPy, BLAS gets one thread, since the products are many and small: more threads wait for each other
+    and take twice the time. And glibc is told to keep the memory of freed arrays for the next ones: it
+    returns blocks above a threshold to the kernel, and getting them back, page by page, doubles the time
+    too. The threshold rises to the largest block seen freed, up to 32 MiB; this one is never touched and
+    so costs nothing. For CuPy, the device of `array` becomes the current one.
     """
-    np.empty(2**25 - 2**16, dtype=np.uint8)
+    if is_numpy_array(array):
+        from threadpoolctl import threadpool_limits
+
+        np.empty(2**25 - 2**16, dtype=np.uint8)
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    elif is_cupy_array(array):
+        with array.device:
+            yield
+    else:
+        yield
 
 
 def like(array: Array, model: Array) -> Array:
     """Array of the library of `model`, on its device, with the values of `array`."""
-    from array_api_compat import device
-
     xp = array_namespace(model)
     if is_cupy_array(model):
         with model.device:
             return xp.asarray(array)
-    return xp.asarray(to_host(array), device=device(model))
+    return xp.asarray(to_host(array), device=device_of(model))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace, device, is_numpy_namespace
 
-from iem_xp.arrays import keep_freed_memory
+from iem_xp.arrays import computing
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
 from iem_xp.layout import to_colours
 from iem_xp.objective import Scene, gradient, inpaint, regional_errors
@@ -105,7 +105,10 @@ def solve(images: Array, init: tuple[int, ...] | Array, config: IEMConfig) -> li
     list of Ascent
         One for each side; one for given masks.
     """
-    parts = [[ascend(scene, masks) for masks in starts] for scene, starts in _batches(images, init, config)]
+    with computing(images):
+        parts = [
+            [ascend(scene, masks) for masks in starts] for scene, starts in _batches(images, init, config)
+        ]
     xp = array_namespace(images)
     return [Ascent(*map(xp.concat, zip(*of_start, strict=True))) for of_start in zip(*parts, strict=True)]
 
@@ -115,7 +118,6 @@ def _batches(
 ) -> Iterator[tuple[Scene, list[Array]]]:
     n = images.shape[0]
     size = batch_size(images)
-    keep_freed_memory()
     for start in range(0, max(n, 1), size):
         stop = min(start + size, n)
         part = images[start:stop, ...]

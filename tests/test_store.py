@@ -43,7 +43,6 @@ def record_done(run: Run, image: Source, **fields: Any) -> None:
         "inpainting_error": 0.5,
         "updates": 12,
         "foreground_share": 0.25,
-        "polarity": "inside",
         "seconds": 0.1,
     }
     run.record_done(image, **{**values, **fields})

@@ -30,7 +30,6 @@ CREATE TABLE images (
     inpainting_error REAL,
     updates INTEGER,
     foreground_share REAL,
-    polarity TEXT,
     seconds REAL,
     notes TEXT
 );

@@ -222,7 +222,6 @@ class Run:
         inpainting_error: float,
         updates: int,
         foreground_share: float,
-        polarity: str | None,
         seconds: float,
         notes: str | None = None,
     ) -> None:
@@ -233,8 +232,8 @@ class Run:
             self._database.execute("DELETE FROM images WHERE path = ?", (path,))
             self._database.execute(
                 "INSERT INTO images (path, status, width, height, mask, init_side, inpainting_error, updates,"
-                " foreground_share, polarity, seconds, notes)"
-                " VALUES (?, 'done', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " foreground_share, seconds, notes)"
+                " VALUES (?, 'done', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     path,
                     # NumPy's numbers would be stored as BLOBs.
@@ -245,7 +244,6 @@ class Run:
                     float(inpainting_error),
                     int(updates),
                     float(foreground_share),
-                    polarity,
                     float(seconds),
                     stored_text(notes),
                 ),

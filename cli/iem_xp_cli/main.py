@@ -1,0 +1,53 @@
+"""The `iem-xp` group of commands, each loaded only when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+
+import click
+
+COMMANDS = {
+    "segment": "Find a mask for every image, without labels or training.",
+    "demo": "Segment a few sample photographs and show the result.",
+    "info": "Show versions, devices and plugins.",
+}
+"""Subcommands and what they do; `iem_xp_cli.<name>` defines each as `command`."""
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a subcommand when it is invoked, so that ``--help`` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"iem_xp_cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"iem-xp {metadata.version('iem-xp')}")
+        ctx.exit()
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version.",
+)
+def cli() -> None:
+    """Unsupervised image segmentation by inpainting error maximization (IEM).
+
+    Start with: iem-xp segment ./images
+    """

@@ -1,0 +1,109 @@
+"""Options that commands share: the settings of a run, and the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from iem_xp.arrays import DeviceError, resolve_device
+from iem_xp.runs.settings import PRESETS, Settings, SettingsError, read_settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_DEFAULTS = Settings().as_dict()
+
+
+class _Sides(click.ParamType):
+    name = "N,N,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        try:
+            return tuple(int(side) for side in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 44,78,92", param, ctx)
+
+
+_TYPES: dict[str, Any] = {
+    "init_sides": _Sides(),
+    "choose": click.Choice(["dataset", "image"]),
+    "fit": click.Choice(["whole", "crop"]),
+}
+_HELP = {
+    "size": "Shorter side of the images at work, in pixels.",
+    "fit": "whole: keep aspect ratio and all of the image. crop: the paper's centre crop; masks are the crop's.",
+    "iterations": "Updates of each mask.",
+    "init_sides": "Sides of the initial squares, in pixels at a shorter side of 128.",
+    "choose": "Take the initial square that is best for the whole data set, or for each image.",
+    "kernel_size": "Taps of one pass of the Gaussian, odd.",
+    "sigma": "Standard deviation of one pass, in pixels.",
+    "repeats": "Passes of the Gaussian.",
+    "scale_factor": "Run the Gaussian on images reduced by this factor.",
+    "regularization": "Weight lambda of the diversity of colours within each side.",
+    "epsilon": "Weight of a side's mean colour in every prediction.",
+    "boundary_only": "Whether only pixels at the mask's boundary may change.",
+    "smooth": "Whether masks are smoothed after every update.",
+}
+
+
+def settings_options(command: Command) -> Command:
+    """Options for every setting; collect their values with `collect_settings`."""
+    for name, text in reversed(_HELP.items()):
+        flag, default = name.replace("_", "-"), _DEFAULTS[name]
+        if isinstance(default, bool):
+            declared, kind = f"--{flag}/--no-{flag}", bool
+        else:
+            declared, kind = f"--{flag}", _TYPES.get(name, type(default))
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        shown = {True: "yes", False: "no"}.get(shown, shown) if isinstance(default, bool) else shown
+        option = click.option(declared, name, type=kind, default=None, help=f"{text}  [default: {shown}]")
+        command = option(command)
+    for option in (
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            help="TOML file with settings, by the names of these options; it wins over the preset.",
+        ),
+        click.option(
+            "--preset",
+            type=click.Choice(list(PRESETS)),
+            help="Settings by name; `paper` is the protocol of the paper's tables. Options given beside it win.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def collect_settings(preset: str | None, config: Path | None, options: dict[str, Any]) -> Settings:
+    """Settings of the preset, overridden by the file, overridden by the options that were given."""
+    try:
+        settings = PRESETS[preset] if preset else Settings()
+        if config is not None:
+            try:
+                settings = settings.updated(read_settings(config))
+            except SettingsError as error:
+                raise SettingsError(
+                    f"{config}: {error}" if str(config) not in str(error) else str(error)
+                ) from error
+        return settings.updated({name: value for name, value in options.items() if value is not None})
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+
+
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|gpu|gpu:N", help="Where to compute."
+)
+
+
+def take_device(name: str) -> str:
+    """Resolve a device and say, on standard error, which was taken and why."""
+    try:
+        device, reason = resolve_device(name)
+    except (DeviceError, ValueError) as error:
+        raise click.UsageError(f"--device {name}: {error}") from error
+    click.echo(f"device: {device} ({reason})", err=True)
+    return device

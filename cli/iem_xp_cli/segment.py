@@ -1,0 +1,219 @@
+"""`iem-xp segment`: images in, a run out."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from iem_xp import segment as segment_array
+from iem_xp.images import SUFFIXES, ImageError, encode_mask, fit_image, read_image, restore_mask
+from iem_xp.runs.pipeline import FOLDERS, Output, Segmenter
+from iem_xp.runs.settings import Settings
+from iem_xp.runs.sources import ImageSearch, Source, SourceError, find_images
+from iem_xp.runs.store import Run, RunError
+from iem_xp_cli.options import collect_settings, device_option, settings_options, take_device
+
+INTERRUPTED = 130
+LISTED = 20
+"""Failures listed in full."""
+
+
+@click.command("segment")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder of the run.  [default: iem-run]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the run that is there, instead of continuing it.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after this many images.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Images held in memory at a time, at their working size.",
+)
+@device_option
+@click.option(
+    "--cutout", is_flag=True, help="Also write the foreground on transparency (RGBA PNG), to cutouts/."
+)
+@click.option("--overlay", is_flag=True, help="Also write the image with its mask over it, to overlays/.")
+@click.option(
+    "--inpainted",
+    is_flag=True,
+    help="Also write every pixel's prediction from the other side, at the working size, to inpainted/.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@settings_options
+def command(
+    inputs: tuple[str, ...],
+    output: Path | None,
+    overwrite: bool,
+    limit: int | None,
+    batch_size: int,
+    device: str,
+    as_json: bool,
+    preset: str | None,
+    config: Path | None,
+    cutout: bool,
+    overlay: bool,
+    inpainted: bool,
+    **options: Any,
+) -> None:
+    """Find a mask for every image, without labels or training.
+
+    INPUT is an image file, a folder (searched through all its folders), a pattern such as 'photos/*.jpg', a
+    .txt file with one path per line, or - to read one image from standard input and write its mask to
+    standard output.
+
+    The run is a folder: masks/ holds a PNG of 0 and 255 for every image, at its own size; run.sqlite a row
+    for every image, also for those that failed. The same command again continues where it stopped.
+
+    Exit status: 0 all well, 1 some images failed, 2 wrong usage, 130 interrupted.
+    """
+    settings = collect_settings(preset, config, options)
+    outputs = [name for name, wanted in zip(FOLDERS, (cutout, overlay, inpainted), strict=True) if wanted]
+    if "-" in inputs:
+        if len(inputs) > 1 or output or outputs or as_json or limit:
+            raise click.UsageError("- reads one image and writes one mask: no other INPUT, output or summary")
+        segment_stream(settings, take_device(device))
+        return
+    folder = output or Path("iem-run")
+    try:
+        search = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
+        total = sum(1 for _ in islice(find_images(inputs, suffixes=SUFFIXES, exclude=folder), limit))
+        summary = segment_folder(
+            islice(search, limit),
+            folder,
+            settings,
+            device=take_device(device),
+            batch_size=batch_size,
+            outputs=outputs,
+            total=total,
+            overwrite=overwrite,
+        )
+    except (SourceError, RunError) as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error}; the same command continues once this is mended") from error
+    for message in _remarks(folder, search, summary):
+        click.echo(message, err=True)
+    click.echo(json.dumps(summary) if as_json else _as_text(summary))
+    if summary["failed"] or search.unreadable:
+        sys.exit(1)
+
+
+def segment_stream(settings: Settings, device: str) -> None:
+    """Mask of the image on standard input, as PNG on standard output."""
+    try:
+        photograph = read_image(click.get_binary_stream("stdin").read())
+    except ImageError as error:
+        raise click.ClickException(f"standard input: {error}") from error
+    for note in photograph.notes:
+        click.echo(f"standard input: {note}", err=True)
+    working = fit_image(photograph.pixels, settings.size, settings.fit)
+    mask = segment_array(working, replace(settings.config, choose="image"), device=device).masks[0]
+    if settings.fit == "whole":
+        mask = restore_mask(mask, *photograph.pixels.shape[:2])
+    click.get_binary_stream("stdout").write(encode_mask(mask))
+
+
+def segment_folder(
+    sources: Iterable[Source],
+    folder: Path,
+    settings: Settings,
+    *,
+    device: str,
+    batch_size: int,
+    outputs: list[Output],
+    total: int,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Segment into a run and return the summary, as printed by ``--json``."""
+    configuration = {**settings.as_dict(), "outputs": outputs}
+    versions = {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "imageio")}
+    make = Run.create if overwrite else Run.resume
+    options: dict[str, Any] = {"overwrite": True} if overwrite else {}
+    start = time.perf_counter()
+    with (
+        make(folder, configuration, {"versions": versions}, **options) as run,
+        tqdm(total=total, unit="image", disable=None, smoothing=0.05) as bar,
+    ):
+        segmenter = Segmenter(
+            run, settings, device=device, batch_size=batch_size, outputs=outputs, advance=bar.update
+        )
+        try:
+            segmenter.segment(sources)
+            segmenter.finish()
+        except KeyboardInterrupt:
+            bar.close()
+            counts = run.counts()
+            click.echo(
+                f"interrupted: {counts.done + counts.pending} of {total} images are segmented; "
+                "the same command continues",
+                err=True,
+            )
+            sys.exit(INTERRUPTED)
+        bar.close()
+        tally, seconds = segmenter.tally, time.perf_counter() - start
+        sides = settings.config.init_sides
+        return {
+            "run": str(folder),
+            "done": tally.done,
+            "failed": tally.failed,
+            "skipped": tally.skipped,
+            "seconds": round(seconds, 3),
+            "images_per_second": round((tally.done + tally.failed) / seconds, 3),
+            "device": device,
+            "engine": "array",
+            "init_side": sides[0] if len(sides) == 1 else run.get_meta("init_side"),
+            "mean_inpainting_error": run.mean_inpainting_error(),
+            "stages": {stage: round(spent, 3) for stage, spent in tally.stages.items()},
+            "fit": settings.fit,
+            "notes": dict(tally.notes),
+        }
+
+
+def _remarks(folder: Path, search: ImageSearch, summary: dict[str, Any]) -> Iterator[str]:
+    """What a user should know beyond the summary: what was left out, and each failure with its cause."""
+    if search.left_out:
+        kinds = ", ".join(
+            f"{count} {suffix or 'without suffix'}" for suffix, count in search.left_out.items()
+        )
+        yield f"not images, left out: {kinds}"
+    for note, count in summary["notes"].items():
+        yield f"{note}: {count} image(s)"
+    for error in search.unreadable:
+        yield f"{error.filename}: this folder cannot be searched: {error.strerror}"
+    if summary["failed"]:
+        with Run.open(folder) as run:
+            failures = run.failures()
+        for failure in failures[:LISTED]:
+            yield f"failed: {failure.error}"
+        if len(failures) > LISTED:
+            yield f"... and {len(failures) - LISTED} more: table images of {folder / 'run.sqlite'}"
+
+
+def _as_text(summary: dict[str, Any]) -> str:
+    crop = " (masks of the centre crops)" if summary["fit"] == "crop" else ""
+    return "\n".join(
+        [
+            f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} done before, in "
+            f"{summary['seconds']:.1f} s ({summary['images_per_second']:.1f} images/s on {summary['device']})",
+            f"initial square: {summary['init_side'] or 'chosen per image'}",
+            f"masks: {Path(summary['run']) / 'masks'}{crop}",
+        ]
+    )

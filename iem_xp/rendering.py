@@ -1,0 +1,77 @@
+"""Pictures of a result, for people: cut-out, overlay, inpainting, contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from iem_xp.config import IEMConfig
+from iem_xp.formulas import inpaint
+from iem_xp.images import Mask, Pixels
+
+TINT = (255, 64, 32)
+"""Colour of the foreground in an overlay."""
+
+
+def cutout(image: Pixels, mask: Mask) -> Pixels:
+    """The image with everything but the foreground transparent: uint8 (H, W, 4)."""
+    return np.dstack([image, np.where(mask, np.uint8(255), np.uint8(0))])
+
+
+def overlay(image: Pixels, mask: Mask) -> Pixels:
+    """The image with its foreground tinted and outlined: uint8 (H, W, 3)."""
+    tinted = np.where(mask[..., None], image * 0.5 + np.multiply(TINT, 0.5), image).astype(np.uint8)
+    tinted[_outline(mask, width=max(1, min(mask.shape) // 200))] = TINT
+    return tinted
+
+
+def inpainted(image: Pixels, mask: Mask, config: IEMConfig) -> Pixels:
+    """The image with every pixel predicted from the other side of the mask (figure 4): uint8 (H, W, 3)."""
+    predicted = inpaint(image, mask, config)[0]
+    return np.rint(np.clip(predicted, 0, 1) * 255).astype(np.uint8)
+
+
+def contact_sheet(titles: Sequence[str], rows: Sequence[Sequence[Pixels]], cell: int = 240) -> Pixels:
+    """Pictures in rows under the titles of their columns, each scaled to `cell` pixels: uint8 (H, W, 3).
+
+    Parameters
+    ----------
+    titles : sequence of str
+        One for each column.
+    rows : sequence of sequences of arrays
+        Grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) pictures, uint8; transparency shows as a checkerboard.
+    cell : int
+        Longest side of a picture on the sheet, in pixels.
+    """
+    gap, header = 8, 28
+    width, height = len(titles) * (cell + gap) + gap, len(rows) * (cell + gap) + gap + header
+    sheet = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        draw.text((gap + column * (cell + gap), gap), title, fill="black", font_size=16)
+    for y, row in enumerate(rows):
+        for x, pixels in enumerate(row):
+            picture = Image.fromarray(_on_checkerboard(pixels))
+            picture.thumbnail((cell, cell))
+            left = gap + x * (cell + gap) + (cell - picture.width) // 2
+            sheet.paste(picture, (left, header + gap + y * (cell + gap) + (cell - picture.height) // 2))
+    return np.asarray(sheet)
+
+
+def _outline(mask: Mask, width: int) -> Mask:
+    outline = np.zeros_like(mask)
+    for axis in (0, 1):
+        for shift in (-width, width):
+            outline |= mask & ~np.roll(mask, shift, axis)
+    return outline
+
+
+def _on_checkerboard(pixels: Pixels, square: int = 16) -> Pixels:
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return pixels
+    rows, columns = np.indices(pixels.shape[:2]) // square
+    board = np.where((rows + columns) % 2, 208, 240)[..., None]
+    alpha = pixels[..., 3:] / 255
+    return (pixels[..., :3] * alpha + board * (1 - alpha)).astype(np.uint8)

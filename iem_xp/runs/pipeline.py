@@ -1,0 +1,256 @@
+"""From images to a run: read, segment in batches, write each mask and then its row."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from iem_xp import rendering
+from iem_xp.arrays import to_device, to_host
+from iem_xp.images import (
+    ImageError,
+    Mask,
+    Pixels,
+    encode_mask,
+    encode_png,
+    fit_image,
+    read_image,
+    restore_mask,
+    write_atomically,
+)
+from iem_xp.layout import check_images
+from iem_xp.runs.pending import Candidate
+from iem_xp.runs.settings import Settings
+from iem_xp.runs.sources import Source
+from iem_xp.runs.store import Run
+from iem_xp.segmentation import choose
+from iem_xp.solver import Ascent, solve
+
+Output = Literal["cutout", "overlay", "inpainted"]
+FOLDERS: dict[Output, str] = {"cutout": "cutouts", "overlay": "overlays", "inpainted": "inpainted"}
+"""Folder of each optional output, beside `masks`, with the same file names."""
+
+_ADMITTED = 1000
+
+
+@dataclass
+class Tally:
+    """What a session did.
+
+    `done`, `failed` and `skipped` (done by an earlier session) count images, `notes` what was left out on
+    reading, and `stages` the seconds in "read", "compute" and "write".
+    """
+
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
+    stages: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "compute": 0.0, "write": 0.0})
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time of the ``with`` block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[stage] += time.perf_counter() - start
+
+
+class _Opened(NamedTuple):
+    source: Source
+    working: Pixels
+    height: int
+    width: int
+    notes: str | None
+    seconds: float
+
+
+class Segmenter:
+    """Segments images into a run.
+
+    Parameters
+    ----------
+    run : Run
+    settings : Settings
+    device : str
+        "cpu" or "gpu:N".
+    batch_size : int
+        Images held at a time, at their working size; those of one size are segmented together.
+    outputs : collection of {"cutout", "overlay", "inpainted"}
+        Pictures to write beside the masks.
+    advance : callable, optional
+        Called with the number of images that were just finished or skipped.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        settings: Settings,
+        *,
+        device: str = "cpu",
+        batch_size: int = 64,
+        outputs: Iterable[Output] = (),
+        advance: Callable[[int], object] = lambda n: None,
+    ) -> None:
+        self.run = run
+        self.settings = settings
+        self.tally = Tally()
+        self._device = device
+        self._batch_size = batch_size
+        self._outputs = tuple(outputs)
+        self._advance = advance
+        chosen = run.get_meta("init_side")
+        self._sides = settings.config.init_sides if chosen is None else (chosen,)
+
+    def segment(self, sources: Iterable[Source]) -> None:
+        """Segment every image that the run does not have yet.
+
+        If one initial square is to be chosen for all, the masks of every square wait in the run, packed,
+        until `finish`.
+        """
+        for batch in self._batches(self._open(self._admitted(sources))):
+            with self.tally.timed("compute"):
+                start = time.perf_counter()
+                ascents = self._solve(np.stack([image.working for image in batch]))
+                seconds = (time.perf_counter() - start) / len(batch)
+            batch = [image._replace(seconds=image.seconds + seconds) for image in batch]
+            with self.tally.timed("write"):
+                if len(self._sides) > 1 and self.settings.config.choose == "dataset":
+                    self._keep(batch, ascents)
+                else:
+                    self._write(batch, ascents)
+            self._advance(len(batch))
+
+    def finish(self) -> None:
+        """Choose the square for the whole data set, if that is still to be done, and write its masks."""
+        if not len(self.run.pending):
+            return
+        side = self.run.pending.choose_side(self.settings.config.init_sides)
+        if side is None:
+            return
+        with self.tally.timed("write"):
+            for image in self.run.pending.with_side(side):
+                self._finish(
+                    image.source, image.candidate, image.height, image.width, image.seconds, image.notes
+                )
+        self.run.compact()
+
+    def _admitted(self, sources: Iterable[Source]) -> Iterator[Source]:
+        sources = iter(sources)
+        while found := list(islice(sources, _ADMITTED)):
+            admitted = self.run.admit(found)
+            skipped = len(found) - len(admitted)
+            self.tally.skipped += skipped
+            self._advance(skipped)
+            yield from admitted
+
+    def _open(self, sources: Iterable[Source]) -> Iterator[_Opened]:
+        for source in sources:
+            start = time.perf_counter()
+            try:
+                with self.tally.timed("read"):
+                    photograph = read_image(source.path)
+                    working = fit_image(photograph.pixels, self.settings.size, self.settings.fit)
+            except ImageError as error:
+                self._fail(source, error)
+                self._advance(1)
+                continue
+            self.tally.notes.update(photograph.notes)
+            height, width = photograph.pixels.shape[:2]
+            notes = "; ".join(photograph.notes) or None
+            yield _Opened(source, working, height, width, notes, time.perf_counter() - start)
+
+    def _batches(self, images: Iterable[_Opened]) -> Iterator[list[_Opened]]:
+        """Images of one working size together; the largest group goes when as many as allowed are held."""
+        groups: dict[tuple[int, ...], list[_Opened]] = defaultdict(list)
+        held = 0
+        for image in images:
+            groups[image.working.shape].append(image)
+            held += 1
+            if held == self._batch_size:
+                batch = groups.pop(max(groups, key=lambda shape: len(groups[shape])))
+                held -= len(batch)
+                yield batch
+        yield from groups.values()
+
+    def _solve(self, images: Pixels) -> list[Ascent]:
+        on_device = check_images(to_device(images, self._device))
+        ascents = solve(on_device, self._sides, self.settings.config)
+        return [Ascent(*map(to_host, ascent)) for ascent in ascents]
+
+    def _keep(self, batch: list[_Opened], ascents: list[Ascent]) -> None:
+        with self.run.transaction():
+            for i, image in enumerate(batch):
+                candidates = [
+                    Candidate(side, ascent.masks[i], ascent.inpainting_error[i], ascent.updates[i])
+                    for side, ascent in zip(self._sides, ascents, strict=True)
+                ]
+                self.run.pending.add(
+                    image.source,
+                    candidates,
+                    width=image.width,
+                    height=image.height,
+                    seconds=image.seconds,
+                    notes=image.notes,
+                )
+
+    def _write(self, batch: list[_Opened], ascents: list[Ascent]) -> None:
+        chosen = choose(ascents, self._sides, self.settings.config)
+        for i, (source, _, height, width, notes, seconds) in enumerate(batch):
+            candidate = Candidate(
+                int(chosen.init_side[i]), chosen.masks[i], chosen.inpainting_error[i], chosen.updates[i]
+            )
+            self._finish(source, candidate, height, width, seconds, notes)
+
+    def _finish(
+        self, source: Source, candidate: Candidate, height: int, width: int, seconds: float, notes: str | None
+    ) -> None:
+        mask = self._own_size(candidate.mask, height, width)
+        try:
+            write_atomically(self.run.masks / source.mask, encode_mask(mask))
+            if self._outputs:
+                self._write_outputs(source, candidate.mask, mask)
+        except ImageError as error:  # gone or changed since it was segmented
+            self._fail(source, error)
+            return
+        self.run.record_done(
+            source,
+            width=width,
+            height=height,
+            init_side=candidate.side,
+            inpainting_error=candidate.inpainting_error,
+            updates=candidate.updates,
+            foreground_share=float(np.mean(mask)),
+            seconds=seconds,
+            notes=notes,
+        )
+        self.tally.done += 1
+
+    def _write_outputs(self, source: Source, working_mask: Mask, mask: Mask) -> None:
+        pixels = read_image(source.path).pixels
+        working = fit_image(pixels, self.settings.size, self.settings.fit)
+        picture = working if self.settings.fit == "crop" else pixels
+        for output in self._outputs:
+            if output == "cutout":
+                made = rendering.cutout(picture, mask)
+            elif output == "overlay":
+                made = rendering.overlay(picture, mask)
+            else:
+                made = rendering.inpainted(working, working_mask, self.settings.config)
+            write_atomically(self.run.folder / FOLDERS[output] / source.mask, encode_png(made))
+
+    def _own_size(self, mask: Mask, height: int, width: int) -> Mask:
+        # A crop's mask stands for the crop alone: of the rest of the image nothing is known.
+        return mask if self.settings.fit == "crop" else restore_mask(mask, height, width)
+
+    def _fail(self, source: Source, error: ImageError) -> None:
+        self.run.record_failed(source, str(error))
+        self.tally.failed += 1
