@@ -108,9 +108,10 @@ def fit_image(image: Pixels, size: int = 128, fit: Fit = "whole") -> Pixels:
     if fit == "crop":
         return _nearest(image, size, fit)
     height, width = _working_shape(image, size, fit)
-    # Bilinear is antialiased in Pillow and never overshoots: the Lanczos and bicubic filters ring at edges,
-    # which is where a mask is decided, and a box aliases at ratios that are not whole.
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    # Antialiased, unlike nearest neighbour, so that texture averages out, and keeps edges sharper than
+    # bilinear: on 120 photographs the masks of bicubic were the best of Pillow's six filters, by a little
+    # (fixed IoU 51.5 %; the others 50.8 to 51.3 %, less than the sampling error apart).
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def fit_truth(truth: Pixels, size: int = 128, fit: Fit = "whole") -> Pixels:
