@@ -11,7 +11,7 @@ from iem_xp.config import IEMConfig
 from iem_xp.formulas import inpaint
 from iem_xp.images import Mask, Pixels
 
-TINT = (255, 64, 32)
+TINT = (255, 0, 200)
 """Colour of the foreground in an overlay."""
 
 

@@ -16,7 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _DEFAULTS = Settings().as_dict()
 
 
-class _Sides(click.ParamType):
+class _Sides(click.ParamType[tuple[int, ...]]):
     name = "N,N,..."
 
     def convert(
@@ -35,7 +35,7 @@ _TYPES: dict[str, Any] = {
 }
 _HELP = {
     "size": "Shorter side of the images at work, in pixels.",
-    "fit": "whole: keep aspect ratio and all of the image. crop: the paper's centre crop; masks are the crop's.",
+    "fit": "whole: all of the image, its aspect ratio kept. crop: the paper's central square, masked alone.",
     "iterations": "Updates of each mask.",
     "init_sides": "Sides of the initial squares, in pixels at a shorter side of 128.",
     "choose": "Take the initial square that is best for the whole data set, or for each image.",
@@ -58,8 +58,10 @@ def settings_options(command: Command) -> Command:
             declared, kind = f"--{flag}/--no-{flag}", bool
         else:
             declared, kind = f"--{flag}", _TYPES.get(name, type(default))
-        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        shown = {True: "yes", False: "no"}.get(shown, shown) if isinstance(default, bool) else shown
+        if isinstance(default, bool):
+            shown = "yes" if default else "no"
+        else:
+            shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
         option = click.option(declared, name, type=kind, default=None, help=f"{text}  [default: {shown}]")
         command = option(command)
     for option in (
@@ -71,7 +73,7 @@ def settings_options(command: Command) -> Command:
         click.option(
             "--preset",
             type=click.Choice(list(PRESETS)),
-            help="Settings by name; `paper` is the protocol of the paper's tables. Options given beside it win.",
+            help="Settings by name: paper is the protocol of the paper's tables. Options beside it win.",
         ),
     ):
         command = option(command)
@@ -83,12 +85,7 @@ def collect_settings(preset: str | None, config: Path | None, options: dict[str,
     try:
         settings = PRESETS[preset] if preset else Settings()
         if config is not None:
-            try:
-                settings = settings.updated(read_settings(config))
-            except SettingsError as error:
-                raise SettingsError(
-                    f"{config}: {error}" if str(config) not in str(error) else str(error)
-                ) from error
+            settings = settings.updated(read_settings(config))
         return settings.updated({name: value for name, value in options.items() if value is not None})
     except SettingsError as error:
         raise click.UsageError(str(error)) from error

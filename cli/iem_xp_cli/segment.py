@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from iem_xp import segment as segment_array
 from iem_xp.images import SUFFIXES, ImageError, encode_mask, fit_image, read_image, restore_mask
-from iem_xp.runs.pipeline import FOLDERS, Output, Segmenter
+from iem_xp.runs.database import RunError
+from iem_xp.runs.pipeline import FOLDERS
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import ImageSearch, Source, SourceError, find_images
-from iem_xp.runs.store import Run, RunError
+from iem_xp.runs.sources import ImageSearch, SourceError, find_images
+from iem_xp.runs.store import Run
 from iem_xp_cli.options import collect_settings, device_option, settings_options, take_device
+from iem_xp_cli.session import segment_folder
 
-INTERRUPTED = 130
 LISTED = 20
 """Failures listed in full."""
 
@@ -119,7 +117,7 @@ def command(
 def segment_stream(settings: Settings, device: str) -> None:
     """Mask of the image on standard input, as PNG on standard output."""
     try:
-        photograph = read_image(click.get_binary_stream("stdin").read())
+        photograph = read_image(sys.stdin.buffer.read())
     except ImageError as error:
         raise click.ClickException(f"standard input: {error}") from error
     for note in photograph.notes:
@@ -128,63 +126,7 @@ def segment_stream(settings: Settings, device: str) -> None:
     mask = segment_array(working, replace(settings.config, choose="image"), device=device).masks[0]
     if settings.fit == "whole":
         mask = restore_mask(mask, *photograph.pixels.shape[:2])
-    click.get_binary_stream("stdout").write(encode_mask(mask))
-
-
-def segment_folder(
-    sources: Iterable[Source],
-    folder: Path,
-    settings: Settings,
-    *,
-    device: str,
-    batch_size: int,
-    outputs: list[Output],
-    total: int,
-    overwrite: bool,
-) -> dict[str, Any]:
-    """Segment into a run and return the summary, as printed by ``--json``."""
-    configuration = {**settings.as_dict(), "outputs": outputs}
-    versions = {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "imageio")}
-    make = Run.create if overwrite else Run.resume
-    options: dict[str, Any] = {"overwrite": True} if overwrite else {}
-    start = time.perf_counter()
-    with (
-        make(folder, configuration, {"versions": versions}, **options) as run,
-        tqdm(total=total, unit="image", disable=None, smoothing=0.05) as bar,
-    ):
-        segmenter = Segmenter(
-            run, settings, device=device, batch_size=batch_size, outputs=outputs, advance=bar.update
-        )
-        try:
-            segmenter.segment(sources)
-            segmenter.finish()
-        except KeyboardInterrupt:
-            bar.close()
-            counts = run.counts()
-            click.echo(
-                f"interrupted: {counts.done + counts.pending} of {total} images are segmented; "
-                "the same command continues",
-                err=True,
-            )
-            sys.exit(INTERRUPTED)
-        bar.close()
-        tally, seconds = segmenter.tally, time.perf_counter() - start
-        sides = settings.config.init_sides
-        return {
-            "run": str(folder),
-            "done": tally.done,
-            "failed": tally.failed,
-            "skipped": tally.skipped,
-            "seconds": round(seconds, 3),
-            "images_per_second": round((tally.done + tally.failed) / seconds, 3),
-            "device": device,
-            "engine": "array",
-            "init_side": sides[0] if len(sides) == 1 else run.get_meta("init_side"),
-            "mean_inpainting_error": run.mean_inpainting_error(),
-            "stages": {stage: round(spent, 3) for stage, spent in tally.stages.items()},
-            "fit": settings.fit,
-            "notes": dict(tally.notes),
-        }
+    sys.stdout.buffer.write(encode_mask(mask))
 
 
 def _remarks(folder: Path, search: ImageSearch, summary: dict[str, Any]) -> Iterator[str]:
@@ -212,7 +154,7 @@ def _as_text(summary: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} done before, in "
-            f"{summary['seconds']:.1f} s ({summary['images_per_second']:.1f} images/s on {summary['device']})",
+            f"{summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s, {summary['device']}",
             f"initial square: {summary['init_side'] or 'chosen per image'}",
             f"masks: {Path(summary['run']) / 'masks'}{crop}",
         ]

@@ -1,0 +1,75 @@
+"""`iem-xp demo`: a few sample photographs, their masks, and a contact sheet."""
+
+from __future__ import annotations
+
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import click
+import imageio.v3 as iio
+
+from iem_xp.config import IEMConfig
+from iem_xp.images import Pixels, encode_png, read_image, write_atomically
+from iem_xp.rendering import contact_sheet
+from iem_xp.runs.database import RunError
+from iem_xp.runs.pipeline import FOLDERS
+from iem_xp.runs.settings import Settings
+from iem_xp.runs.sources import find_images
+from iem_xp_cli.options import device_option, take_device
+from iem_xp_cli.session import segment_folder
+
+SAMPLES = ("flower", "cameraman", "cell", "tissue", "coffee", "cat")
+
+
+@click.command("demo")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("iem-demo"),
+    show_default=True,
+    help="Folder of the result.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the demo that is there.")
+@device_option
+def command(output: Path, overwrite: bool, device: str) -> None:
+    """Segment a few sample photographs and show the result.
+
+    Writes a run of six free-licence photographs (credits beside them) and contact-sheet.png: image, mask,
+    cut-out and inpainting of each. The cat is there to show where the method fails.
+    """
+    photographs = output / "photographs"
+    settings = Settings(IEMConfig(choose="image"))
+    outputs = list(FOLDERS)
+    try:
+        summary = segment_folder(
+            find_images([str(_unpack(photographs))], suffixes=frozenset({".jpg"})),
+            output / "run",
+            settings,
+            device=take_device(device),
+            outputs=outputs,
+            total=len(SAMPLES),
+            overwrite=overwrite,
+        )
+    except RunError as error:
+        raise click.UsageError(str(error)) from error
+    write_atomically(output / "contact-sheet.png", encode_png(_sheet(photographs, output / "run")))
+    click.echo(f"{summary['done']} photographs in {summary['seconds']:.1f} s on {summary['device']}")
+    click.echo(f"look at: {(output / 'contact-sheet.png').resolve()}")
+
+
+def _unpack(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in resources.files("iem_xp_cli").joinpath("samples").iterdir():
+        with resources.as_file(file) as path:
+            shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+def _sheet(photographs: Path, run: Path) -> Pixels:
+    def row(name: str) -> list[Pixels]:
+        made = [iio.imread(run / made / f"{name}.png") for made in ("masks", *FOLDERS.values())]
+        return [read_image(photographs / f"{name}.jpg").pixels, *made]
+
+    return contact_sheet(["image", "mask", *FOLDERS], [row(name) for name in SAMPLES])

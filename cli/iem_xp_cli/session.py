@@ -1,0 +1,107 @@
+"""One session of segmenting into a run: progress, interruption, summary."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from iem_xp.runs.pipeline import Output, Segmenter
+from iem_xp.runs.settings import Settings
+from iem_xp.runs.sources import Source
+from iem_xp.runs.store import Run
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a process killed by SIGINT."""
+
+
+def segment_folder(
+    sources: Iterable[Source],
+    folder: Path,
+    settings: Settings,
+    *,
+    device: str,
+    total: int,
+    batch_size: int = 64,
+    outputs: Sequence[Output] = (),
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Segment images into a run, with a progress bar on a terminal.
+
+    An interruption (Ctrl-C) leaves a run that can be continued, says so and exits with status 130.
+
+    Parameters
+    ----------
+    sources : iterable of Source
+    folder : Path
+        Folder of the run, made or continued.
+    settings : Settings
+    device : str
+        "cpu" or "gpu:N".
+    total : int
+        Number of `sources`.
+    batch_size, outputs
+        As for `iem_xp.runs.pipeline.Segmenter`.
+    overwrite : bool
+        Whether to replace a run that is there.
+
+    Returns
+    -------
+    dict
+        The summary that ``iem-xp segment --json`` prints.
+
+    Raises
+    ------
+    RunError
+        If the folder cannot serve as this run.
+    OSError
+        If it cannot be written to.
+    """
+    configuration = {**settings.as_dict(), "outputs": list(outputs)}
+    versions = {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "imageio")}
+    start = time.perf_counter()
+    if overwrite:
+        Run.clear(folder)
+    with (
+        Run.resume(folder, configuration, {"versions": versions}) as run,
+        tqdm(total=total, unit="image", disable=None, smoothing=0.05) as bar,
+    ):
+        segmenter = Segmenter(
+            run, settings, device=device, batch_size=batch_size, outputs=outputs, advance=bar.update
+        )
+        try:
+            segmenter.segment(sources)
+            segmenter.finish()
+        except KeyboardInterrupt:
+            bar.close()
+            counts = run.counts()
+            click.echo(
+                f"interrupted: {counts.done + counts.pending} of {total} images are segmented; "
+                "the same command continues",
+                err=True,
+            )
+            sys.exit(INTERRUPTED)
+        bar.close()
+        tally, seconds = segmenter.tally, time.perf_counter() - start
+        sides = settings.config.init_sides
+        return {
+            "run": str(folder),
+            "done": tally.done,
+            "failed": tally.failed,
+            "skipped": tally.skipped,
+            "seconds": round(seconds, 3),
+            "images_per_second": round((tally.done + tally.failed) / seconds, 3),
+            "device": device,
+            "engine": "array",
+            "init_side": sides[0] if len(sides) == 1 else run.get_meta("init_side"),
+            "mean_inpainting_error": run.mean_inpainting_error(),
+            "stages": {stage: round(spent, 3) for stage, spent in tally.stages.items()},
+            "fit": settings.fit,
+            "notes": dict(tally.notes),
+        }
