@@ -5,6 +5,7 @@
 >>> result.masks  # bool (N, H, W)   # doctest: +SKIP
 """
 
+from iem_xp import metrics
 from iem_xp.arrays import DeviceError
 from iem_xp.config import IEMConfig
 from iem_xp.formulas import inpaint, inpainting_error, objective
@@ -16,6 +17,7 @@ __all__ = [
     "Segmentation",
     "inpaint",
     "inpainting_error",
+    "metrics",
     "objective",
     "segment",
 ]

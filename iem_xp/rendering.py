@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from iem_xp.config import IEMConfig
 from iem_xp.formulas import inpaint
@@ -46,17 +46,22 @@ def contact_sheet(titles: Sequence[str], rows: Sequence[Sequence[Pixels]], cell:
         Longest side of a picture on the sheet, in pixels.
     """
     gap, header = 8, 28
-    width, height = len(titles) * (cell + gap) + gap, len(rows) * (cell + gap) + gap + header
-    sheet = Image.new("RGB", (width, height), "white")
+    pictures = [
+        [ImageOps.contain(Image.fromarray(_on_checkerboard(pixels)), (cell, cell)) for pixels in row]
+        for row in rows
+    ]
+    heights = [max(picture.height for picture in row) for row in pictures]
+    size = (len(titles) * (cell + gap) + gap, header + sum(heights) + gap * (len(rows) + 1))
+    sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
         draw.text((gap + column * (cell + gap), gap), title, fill="black", font_size=16)
-    for y, row in enumerate(rows):
-        for x, pixels in enumerate(row):
-            picture = Image.fromarray(_on_checkerboard(pixels))
-            picture.thumbnail((cell, cell))
-            left = gap + x * (cell + gap) + (cell - picture.width) // 2
-            sheet.paste(picture, (left, header + gap + y * (cell + gap) + (cell - picture.height) // 2))
+    top = header + gap
+    for row, height in zip(pictures, heights, strict=True):
+        for column, picture in enumerate(row):
+            left = gap + column * (cell + gap) + (cell - picture.width) // 2
+            sheet.paste(picture, (left, top + (height - picture.height) // 2))
+        top += height + gap
     return np.asarray(sheet)
 
 

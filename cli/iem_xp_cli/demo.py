@@ -13,12 +13,13 @@ from iem_xp.config import IEMConfig
 from iem_xp.images import Pixels, encode_png, read_image, write_atomically
 from iem_xp.rendering import contact_sheet
 from iem_xp.runs.database import RunError
-from iem_xp.runs.pipeline import FOLDERS
+from iem_xp.runs.pipeline import FOLDERS, Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images
 from iem_xp_cli.options import device_option, take_device
 from iem_xp_cli.session import segment_folder
 
+OUTPUTS: tuple[Output, ...] = ("cutout", "inpainted")
 SAMPLES = ("flower", "cameraman", "cell", "tissue", "coffee", "cat")
 
 
@@ -41,14 +42,13 @@ def command(output: Path, overwrite: bool, device: str) -> None:
     """
     photographs = output / "photographs"
     settings = Settings(IEMConfig(choose="image"))
-    outputs = list(FOLDERS)
     try:
         summary = segment_folder(
             find_images([str(_unpack(photographs))], suffixes=frozenset({".jpg"})),
             output / "run",
             settings,
             device=take_device(device),
-            outputs=outputs,
+            outputs=OUTPUTS,
             total=len(SAMPLES),
             overwrite=overwrite,
         )
@@ -69,7 +69,10 @@ def _unpack(folder: Path) -> Path:
 
 def _sheet(photographs: Path, run: Path) -> Pixels:
     def row(name: str) -> list[Pixels]:
-        made = [iio.imread(run / made / f"{name}.png") for made in ("masks", *FOLDERS.values())]
+        made = [
+            iio.imread(run / made / f"{name}.png")
+            for made in ("masks", *(FOLDERS[output] for output in OUTPUTS))
+        ]
         return [read_image(photographs / f"{name}.jpg").pixels, *made]
 
-    return contact_sheet(["image", "mask", *FOLDERS], [row(name) for name in SAMPLES])
+    return contact_sheet(["image", "mask", *OUTPUTS], [row(name) for name in SAMPLES])
