@@ -21,7 +21,7 @@ types: $(VENV)/.installed-dev
 check: lint types test
 
 bench: $(VENV)/.installed-dev
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/array_engine.py
+	$(BIN)/python benchmarks/array_engine.py --memory
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
