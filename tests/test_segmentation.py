@@ -193,13 +193,30 @@ def test_an_image_of_one_row_in_every_library(backend, rng):
     np.testing.assert_array_equal(backend.to_numpy(result.masks), expected.masks)
 
 
-@pytest.mark.parametrize("value", [0, 0.5, 1])
+@pytest.mark.parametrize("value", [0, 0.3, 0.5, 1])
 def test_a_constant_image_keeps_its_mask(value):
-    images = np.full((2, 24, 20, 3), value, dtype=np.float32)
-    result = segment(images, IEMConfig(init_sides=92, smooth=False, regularization=0.0))
-    np.testing.assert_allclose(result.inpainting_error, 0, atol=1e-5)
-    smoothed = segment(images, IEMConfig(iterations=1, init_sides=92))
-    check_contract(smoothed, 2, 24, 20)
+    images = np.full((1, 48, 40, 3), value, dtype=np.float32)
+    for side in (44, 92):
+        result = segment(images, IEMConfig(init_sides=side))
+        np.testing.assert_array_equal(result.masks[0], oracle.square(48, 40, side))
+        np.testing.assert_array_equal(result.inpainting_error, [0])
+
+
+def test_a_constant_image_keeps_its_mask_in_every_library(backend):
+    images = np.full((1, 24, 20, 3), [10, 200, 77], dtype=np.uint8)
+    config = IEMConfig(iterations=4, init_sides=92)
+    result = segment(backend.asarray(images), config)
+    np.testing.assert_array_equal(backend.to_numpy(result.masks), [oracle.square(24, 20, 92)])
+    np.testing.assert_array_equal(backend.to_numpy(result.inpainting_error), [0])
+
+
+def test_a_constant_channel_only_dilutes_the_error(rng):
+    images = scenes.images(rng, 3)
+    config = IEMConfig(iterations=10, init_sides=92, regularization=0.0)
+    with_alpha = segment(np.concatenate([images, np.full_like(images[..., :1], 200)], axis=-1), config)
+    without = segment(images, config)
+    np.testing.assert_array_equal(with_alpha.masks, without.masks)
+    np.testing.assert_allclose(with_alpha.inpainting_error, without.inpainting_error * 3 / 4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [False, True])
