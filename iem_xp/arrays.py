@@ -44,7 +44,10 @@ def to_host(array: Array) -> np.ndarray:
         return array.get()
     if not is_numpy_array(array) and hasattr(array, "detach"):
         array = array.detach().cpu()
-    return np.asarray(array)
+    try:
+        return np.asarray(array)
+    except RuntimeError:  # it lives on a device that NumPy cannot look into
+        return np.from_dlpack(array, device="cpu")
 
 
 def resolve_device(name: str) -> tuple[str, str]:

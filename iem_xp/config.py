@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Literal, get_args
@@ -69,6 +70,8 @@ class IEMConfig:
             raise ValueError(
                 f"kernel_size must be odd, so that the filter has a centre, not {self.kernel_size}"
             )
+        if not isinstance(self.init_sides, Iterable | Integral):
+            raise TypeError(f"init_sides must be whole numbers, not {self.init_sides!r}")
         sides = (self.init_sides,) if isinstance(self.init_sides, Integral) else tuple(self.init_sides)
         if not sides:
             raise ValueError("init_sides must name at least one square")

@@ -121,9 +121,8 @@ def choose(ascents: list[Ascent], sides: tuple[int, ...], config: IEMConfig) -> 
     xp = namespace(masks=ascents[0].masks)
     errors = xp.stack([ascent.inpainting_error for ascent in ascents])
     n = errors.shape[1]
-    if config.choose == "dataset":
-        best = xp.argmax(xp.mean(errors, axis=1, keepdims=True), axis=0) if n else xp.zeros_like(errors[0, :])
-        best = xp.broadcast_to(best, (n,))
+    if config.choose == "dataset" and n:
+        best = xp.broadcast_to(xp.argmax(xp.mean(errors, axis=1, keepdims=True), axis=0), (n,))
     else:
         best = xp.argmax(errors, axis=0)
     pick = xp.arange(len(sides), device=device_of(errors))[:, None] == best[None, :]

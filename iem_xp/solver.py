@@ -126,7 +126,18 @@ def _batches(
             if isinstance(init, tuple)
             else [init[start:stop, ...]]
         )
-        yield Scene.of(to_colours(part), config), starts
+        yield Scene.of(without_constants(to_colours(part)), config), starts
+
+
+def without_constants(colours: Array) -> Array:
+    """Colours (N, C, H, W) with every channel of one value at 0, mid-grey.
+
+    Shifting a channel shifts its predictions and leaves the objective as it is, but of 0 they are exact: no
+    rounding is taken for a gradient, and a constant image keeps its mask.
+    """
+    xp = array_namespace(colours)
+    varies = xp.max(colours, axis=(2, 3), keepdims=True) > xp.min(colours, axis=(2, 3), keepdims=True)
+    return colours * xp.astype(varies, colours.dtype)
 
 
 def batch_size(images: Array) -> int:

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from backends import Backend
+from hypothesis import settings
+
+# Reproducible and unhurried: a library may compile at its first call.
+settings.register_profile("iem-xp", deadline=None, derandomize=True, max_examples=20, database=None)
+settings.load_profile("iem-xp")
+
+
+@pytest.fixture(params=[backend.parameter() for backend in Backend])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Every array library that can be tested here."""
+    return request.param
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20210621)

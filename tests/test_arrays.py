@@ -1,0 +1,123 @@
+import importlib.util
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from iem_xp import DeviceError
+from iem_xp.arrays import like, namespace, resolve_device, to_device, to_host
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Replace CuPy, whether it is installed or not, by one that sees `count` GPUs, or by an error."""
+
+    def install(count=0, error=None):
+        def get_device_count():
+            if error is not None:
+                raise error
+            return count
+
+        cupy = types.ModuleType("cupy")
+        cupy.cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(getDeviceCount=get_device_count))
+        cupy.ndarray = type("ndarray", (), {})
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+
+    return install
+
+
+@pytest.fixture
+def no_cupy(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+
+def test_namespace_is_that_of_all_arrays(backend):
+    array = backend.asarray(np.zeros(3))
+    assert namespace(a=array, b=array) is namespace(a=array)
+
+
+def test_arrays_of_two_libraries_are_an_error_that_names_them():
+    strict = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    with pytest.raises(TypeError, match="one library, not images: numpy, init: array_api_strict"):
+        namespace(images=np.zeros(3), init=strict.zeros(3))
+
+
+@pytest.mark.parametrize("value", [None, [1, 2], "image.png", 3])
+def test_what_is_no_array_is_an_error_that_names_it(value):
+    with pytest.raises(TypeError, match=f"^init must be an array.*not {type(value).__name__}$"):
+        namespace(images=np.zeros(3), init=value)
+
+
+def test_to_host_and_back(backend, rng):
+    values = rng.random((3, 4)).astype(np.float32)
+    there = backend.asarray(values)
+    here = to_host(there)
+    assert type(here) is np.ndarray
+    np.testing.assert_array_equal(here, values)
+    np.testing.assert_array_equal(backend.to_numpy(like(values, there)), values)
+
+
+def test_like_keeps_the_values_type(backend):
+    result = like(np.array([True, False]), backend.asarray(np.zeros(1, dtype=np.float32)))
+    assert backend.to_numpy(result).dtype == bool
+
+
+def test_cpu_is_always_there():
+    assert resolve_device("cpu")[0] == "cpu"
+    array = np.zeros(3)
+    assert to_device(array, "cpu") is array
+
+
+@pytest.mark.parametrize("name", ["nonsense", "cuda", "GPU", "gpu:", "gpu:x", "gpu:-1", "cpu:0", "auto:1"])
+def test_an_unknown_device_is_an_error_that_lists_the_known(name):
+    with pytest.raises(ValueError, match=f'"auto", "cpu", "gpu" or "gpu:N", not {name!r}'):
+        resolve_device(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "gpu:0", "gpu:3"])
+def test_without_cupy_a_gpu_is_an_error_that_says_what_to_install(no_cupy, name):
+    with pytest.raises(DeviceError, match=r"CuPy is not installed.*pip install 'iem-xp\[gpu\]'"):
+        resolve_device(name)
+    with pytest.raises(DeviceError):
+        to_device(np.zeros(3), name)
+
+
+def test_without_a_driver_a_gpu_is_an_error_that_says_what_to_look_at(pretend):
+    pretend(error=RuntimeError("cudaErrorInsufficientDriver"))
+    with pytest.raises(DeviceError, match=r"cudaErrorInsufficientDriver.*nvidia-smi"):
+        resolve_device("gpu")
+
+
+def test_a_broken_cupy_is_an_error_that_says_what_to_reinstall(pretend):
+    pretend(error=ImportError("libnvrtc.so.12"))
+    with pytest.raises(DeviceError, match=r"libnvrtc\.so\.12.*pip install --force-reinstall"):
+        resolve_device("gpu")
+
+
+def test_a_gpu_beyond_the_last_is_an_error_that_counts_them(pretend):
+    pretend(count=2)
+    assert resolve_device("gpu:1")[0] == "gpu:1"
+    with pytest.raises(DeviceError, match=r"no gpu:2: this machine has 2 GPU"):
+        resolve_device("gpu:2")
+
+
+def test_gpu_means_the_first(pretend):
+    pretend(count=2)
+    assert resolve_device("gpu") == ("gpu:0", "as asked")
+
+
+def test_auto_takes_a_gpu_if_there_is_one(pretend):
+    pretend(count=1)
+    assert resolve_device("auto")[0] == "gpu:0"
+    pretend(count=0)
+    device, reason = resolve_device("auto")
+    assert device == "cpu"
+    assert "0 GPU" in reason
+
+
+def test_auto_says_why_it_took_the_cpu(no_cupy):
+    device, reason = resolve_device("auto")
+    assert device == "cpu"
+    assert "CuPy is not installed" in reason

@@ -1,0 +1,67 @@
+"""What importing iem_xp costs, and which way its modules lean."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import iem_xp
+
+PACKAGE = Path(iem_xp.__file__).parent
+
+HEAVY = {
+    "click",
+    "cupy",
+    "imageio",
+    "jax",
+    "keras",
+    "matplotlib",
+    "numba",
+    "PIL",
+    "scipy",
+    "tensorflow",
+    "torch",
+    "tqdm",
+}
+
+LAYERS = ["config", "arrays", "gaussian", "layout", "objective", "projection", "solver"]
+"""The core from the ground up; segmentation and formulas stand beside each other on top of it."""
+
+
+def imports(module):
+    """Full names of all modules that a file imports, wherever in the file it does."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module.name}: a relative import"
+            yield node.module
+            if node.module == "iem_xp":
+                yield from (f"iem_xp.{alias.name}" for alias in node.names)
+
+
+def test_import_pulls_in_nothing_heavy():
+    code = "import sys, iem_xp; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {"numpy", "iem_xp"} <= loaded
+    assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize("module", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_only_arrays_knows_cupy(module):
+    roots = {name.partition(".")[0] for name in imports(module)}
+    assert ("cupy" in roots) == (module.stem == "arrays")
+
+
+@pytest.mark.parametrize("module", [*LAYERS, "segmentation", "formulas"])
+def test_a_module_imports_only_from_below(module):
+    below = LAYERS[: LAYERS.index(module)] if module in LAYERS else LAYERS
+    used = {name.split(".")[1] for name in imports(PACKAGE / f"{module}.py") if name.startswith("iem_xp.")}
+    assert used <= set(below)
+
+
+def test_every_public_name_exists():
+    assert all(hasattr(iem_xp, name) for name in iem_xp.__all__)
