@@ -38,6 +38,14 @@ def namespace(**arrays: Array) -> Any:
         raise TypeError(f"all arrays must come from one library, not {kinds}") from error
 
 
+def is_cached(array: Array) -> bool:
+    """Whether work on `array` is fastest in small pieces that stay in a CPU's cache: a NumPy array.
+
+    Elsewhere a call costs more than the values it works on, so few large ones are better.
+    """
+    return is_numpy_array(array)
+
+
 def to_host(array: Array) -> np.ndarray:
     """NumPy array with the values of `array`, from any library and device."""
     if is_cupy_array(array):

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_numpy_namespace
+from array_api_compat import array_namespace, device
 
+from iem_xp.arrays import is_cached
 from iem_xp.config import IEMConfig
 
 Array = Any
@@ -46,22 +47,18 @@ class Gaussian:
 
     Parameters
     ----------
-    height, width : int
-        Size of the planes.
+    planes : floating array (..., H, W)
+        Any array like those to be filtered.
     config : IEMConfig
         Supplies ``kernel_size``, ``sigma``, ``repeats`` and ``scale_factor``.
-    xp, dtype, device
-        Array namespace, data type and device of the planes.
     """
 
-    def __init__(
-        self, height: int, width: int, config: IEMConfig, *, xp: Any, dtype: Any, device: Any
-    ) -> None:
-        rows, columns = axis_matrix(height, config), axis_matrix(width, config)
-        self._rows = _Banded(rows, xp, dtype, device)
-        self._columns = _Banded(columns, xp, dtype, device)
-        self._rows_adjoint = _Banded(rows.T, xp, dtype, device)
-        self._columns_adjoint = _Banded(columns.T, xp, dtype, device)
+    def __init__(self, planes: Array, config: IEMConfig) -> None:
+        rows, columns = (axis_matrix(n, config) for n in planes.shape[-2:])
+        self._rows = _Banded(rows, planes)
+        self._columns = _Banded(columns, planes)
+        self._rows_adjoint = _Banded(rows.T, planes)
+        self._columns_adjoint = _Banded(columns.T, planes)
 
     def __call__(self, planes: Array) -> Array:
         """``A_H @ planes @ A_W.T`` for planes of shape (..., H, W)."""
@@ -75,16 +72,17 @@ class Gaussian:
 class _Banded:
     """A banded matrix as tiles of rows, each without the zero columns at its sides."""
 
-    def __init__(self, matrix: np.ndarray, xp: Any, dtype: Any, device: Any) -> None:
+    def __init__(self, matrix: np.ndarray, planes: Array) -> None:
         # Small tiles skip most zeros; on a GPU one larger product is cheaper than several launches.
-        height = 32 if is_numpy_namespace(xp) else 128
-        self._xp = xp
+        height = 32 if is_cached(planes) else 128
+        self._xp = array_namespace(planes)
         self._tiles = []
         for top in range(0, len(matrix), height):
             tile = matrix[top : top + height]
             used = np.flatnonzero(np.any(tile != 0, axis=0))
             band = slice(int(used[0]), int(used[-1]) + 1)
-            self._tiles.append((band, xp.asarray(tile[:, band].copy(), dtype=dtype, device=device)))
+            values = self._xp.asarray(tile[:, band].copy(), dtype=planes.dtype, device=device(planes))
+            self._tiles.append((band, values))
 
     def on_rows(self, planes: Array) -> Array:
         products = [tile @ planes[..., band, :] for band, tile in self._tiles]

@@ -30,9 +30,8 @@ class Scene(NamedTuple):
         """Scene of `colours`, a floating array (N, C, H, W) in [-1, 1]."""
         xp = array_namespace(colours)
         n, _, h, w = colours.shape
-        options: dict[str, Any] = {"dtype": colours.dtype, "device": device(colours)}
-        planes = xp.concat([colours, xp.ones((n, 1, h, w), **options)], axis=1)
-        return cls(planes, Gaussian(h, w, config, xp=xp, **options), config)
+        ones = xp.ones((n, 1, h, w), dtype=colours.dtype, device=device(colours))
+        return cls(xp.concat([colours, ones], axis=1), Gaussian(colours, config), config)
 
     def take(self, index: Array) -> Scene:
         """Scene of the images at the positions `index`, an integer array (n,)."""
@@ -46,7 +45,7 @@ class Inpainting(NamedTuple):
     `region` (N, 2, H, W): M and M' as numbers. `size` (N, 2, 1, 1): |M| and |M'|.
     `over_size` (N, 2, 1, 1): 1 / size; 0 for both where a region is empty and there is nothing to compare.
     `mean` (N, 2, C, 1, 1): mean colour of each region.
-    `support` (N, 2, 1, H, W): 1 / (K*R + eps sum(R)), R the other region.
+    `over_support` (N, 2, 1, H, W): 1 / (K*R + eps sum(R)), R the other region.
     `residual` (N, 2, C, H, W): X - psi_K(R).
     `error` (N, 2, H, W): mean over the channels of |X - psi_K(R)|.
     """
@@ -55,7 +54,7 @@ class Inpainting(NamedTuple):
     size: Array
     over_size: Array
     mean: Array
-    support: Array
+    over_support: Array
     residual: Array
     error: Array
 
@@ -84,14 +83,14 @@ def inpaint(scene: Scene, masks: Array) -> Inpainting:
     other = xp.flip(region, axis=1)[:, :, None, ...]
     filtered = scene.K(planes[:, None, ...] * other)
     filtered += scene.config.epsilon * xp.flip(total, axis=1)
-    support = 1 / (filtered[:, :, -1:, ...] + xp.flip(empty, axis=1)[:, :, None, ...])
-    residual = planes[:, None, :-1, ...] - filtered[:, :, :-1, ...] * support
+    over_support = 1 / (filtered[:, :, -1:, ...] + xp.flip(empty, axis=1)[:, :, None, ...])
+    residual = planes[:, None, :-1, ...] - filtered[:, :, :-1, ...] * over_support
     return Inpainting(
         region=region,
         size=size,
         over_size=(1 - xp.max(empty, axis=1, keepdims=True)) / (size + empty),
         mean=total[:, :, :-1, ...] / (size + empty)[:, :, None, ...],
-        support=support,
+        over_support=over_support,
         residual=residual,
         error=xp.sum(xp.abs(residual), axis=2) / residual.shape[2],
     )
@@ -133,7 +132,7 @@ def gradient(scene: Scene, inpainting: Inpainting) -> Array:
     signed = xp.concat([over_size[:, :1, ...], -over_size[:, 1:, ...]], axis=1)[:, :, None, ...]
     residual = own(inpainting.residual, region)
     by_colour = xp.sign(residual)
-    by_colour *= own(inpainting.support * (signed / colours.shape[1]), region)
+    by_colour *= own(inpainting.over_support * (signed / colours.shape[1]), region)
     residual -= colours  # -psi
     by_size = xp.sum(by_colour * residual, axis=1, keepdims=True)
     by_planes = xp.concat([by_colour, by_size], axis=1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from array_api_compat import array_namespace, device, is_numpy_namespace
+from array_api_compat import array_namespace, device
 
-from iem_xp.arrays import computing
+from iem_xp.arrays import computing, is_cached
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
 from iem_xp.layout import to_colours
 from iem_xp.objective import Scene, gradient, inpaint, regional_errors
@@ -143,5 +143,5 @@ def without_constants(colours: Array) -> Array:
 def batch_size(images: Array) -> int:
     """Images that ascend together: few on a CPU, so that their planes stay in its cache; many elsewhere."""
     _, height, width, channels = images.shape
-    values = 2**18 if is_numpy_namespace(array_namespace(images)) else 2**26
+    values = 2**18 if is_cached(images) else 2**26
     return max(1, values // int(height * width * (channels + 1)))
