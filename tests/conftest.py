@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backends import Backend
 from hypothesis import settings
+
+from backends import Backend
 
 # Reproducible and unhurried: a library may compile at its first call.
 settings.register_profile("iem-xp", deadline=None, derandomize=True, max_examples=20, database=None)

@@ -1,7 +1,7 @@
 import numpy as np
-import oracle
 import pytest
 
+import oracle
 from iem_xp import IEMConfig
 from iem_xp.gaussian import Gaussian, axis_matrix
 

@@ -2,8 +2,8 @@ import re
 
 import numpy as np
 import pytest
-import scenes
 
+import scenes
 from iem_xp.layout import check_images, check_masks, to_colours, to_images
 
 

@@ -1,8 +1,8 @@
 import numpy as np
-import oracle
 import pytest
-import scenes
 
+import oracle
+import scenes
 from iem_xp import IEMConfig, inpaint, inpainting_error, objective
 
 CONFIGS = {

@@ -1,10 +1,10 @@
 """The tests' own transcription of the method, held against itself: its gradient is that of its objective."""
 
 import numpy as np
-import oracle
 import pytest
-import scenes
 
+import oracle
+import scenes
 from iem_xp import IEMConfig
 
 

@@ -1,11 +1,11 @@
 import importlib.util
 
 import numpy as np
-import oracle
 import pytest
-import scenes
 from array_api_compat import array_namespace, device
 
+import oracle
+import scenes
 from iem_xp import DeviceError, IEMConfig, segment
 from iem_xp.segmentation import choose
 from iem_xp.solver import Ascent

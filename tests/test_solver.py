@@ -1,10 +1,10 @@
 import numpy as np
-import oracle
 import pytest
-import scenes
 from hypothesis import given
 from hypothesis import strategies as st
 
+import oracle
+import scenes
 from iem_xp import IEMConfig, solver
 from iem_xp.layout import to_colours
 from iem_xp.objective import Scene
