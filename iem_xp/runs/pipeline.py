@@ -146,10 +146,10 @@ class Segmenter:
     def _admitted(self, sources: Iterable[Source]) -> Iterator[Source]:
         sources = iter(sources)
         while found := list(islice(sources, _ADMITTED)):
+            # Those that wait for the choice of their square count when they are done.
+            self.tally.skipped += sum(map(self.run.is_done, found))
             admitted = self.run.admit(found)
-            skipped = len(found) - len(admitted)
-            self.tally.skipped += skipped
-            self._advance(skipped)
+            self._advance(len(found) - len(admitted))
             yield from admitted
 
     def _open(self, sources: Iterable[Source]) -> Iterator[_Opened]:
