@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module, metadata
+from typing import Any
 
 import click
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a process killed by SIGINT."""
 
 COMMANDS = {
     "segment": "Find a mask for every image, without labels or training.",
@@ -25,6 +29,13 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = import_module(f"iem_xp_cli.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            click.echo(": ".join(["interrupted", *map(str, error.args)]), err=True)
+            ctx.exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
