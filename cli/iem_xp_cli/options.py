@@ -83,7 +83,11 @@ def collect_settings(preset: str | None, config: Path | None, options: dict[str,
     try:
         settings = PRESETS[preset] if preset else Settings()
         if config is not None:
-            settings = settings.updated(read_settings(config))
+            values = read_settings(config)
+            try:
+                settings = settings.updated(values)
+            except SettingsError as error:
+                raise SettingsError(f"{config}: {error}") from error
         return settings.updated({name: value for name, value in options.items() if value is not None})
     except SettingsError as error:
         raise click.UsageError(str(error)) from error

@@ -104,7 +104,7 @@ def command(
         )
     for message in _remarks(folder, search, summary):
         click.echo(message, err=True)
-    click.echo(json.dumps(summary) if as_json else _as_text(summary))
+    click.echo(json.dumps(summary) if as_json else _as_text(summary, settings))
     if summary["failed"] or search.unreadable:
         sys.exit(1)
 
@@ -144,13 +144,14 @@ def _remarks(folder: Path, search: ImageSearch, summary: dict[str, Any]) -> Iter
             yield f"... and {len(failures) - LISTED} more: table images of {folder / 'run.sqlite'}"
 
 
-def _as_text(summary: dict[str, Any]) -> str:
-    crop = " (masks of the centre crops)" if summary["fit"] == "crop" else ""
+def _as_text(summary: dict[str, Any], settings: Settings) -> str:
+    side = "chosen per image" if settings.config.choose == "image" else "none chosen, no image is done"
+    crop = " (masks of the centre crops)" if settings.fit == "crop" else ""
     return "\n".join(
         [
             f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} done before, in "
             f"{summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s, {summary['device']}",
-            f"initial square: {summary['init_side'] or 'chosen per image'}",
+            f"initial square: {summary['init_side'] or side}",
             f"masks: {Path(summary['run']) / 'masks'}{crop}",
         ]
     )
