@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,9 @@ def segment_folder(
     configuration = {**settings.as_dict(), "outputs": list(outputs)}
     versions = {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "imageio")}
     start = time.perf_counter()
-    if overwrite:
-        Run.clear(folder)
+    make = partial(Run.create, overwrite=True) if overwrite else Run.resume
     with (
-        Run.resume(folder, configuration, {"versions": versions}) as run,
+        make(folder, configuration, {"versions": versions}) as run,
         tqdm(total=total, unit="image", disable=None, smoothing=0.05) as bar,
     ):
         segmenter = Segmenter(
