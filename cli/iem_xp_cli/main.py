@@ -13,7 +13,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "segment": "Find a mask for every image, without labels or training.",
     "demo": "Segment a few sample photographs and show the result.",
-    "info": "Show versions, devices and plugins.",
+    "info": "Show versions, devices, engines and trainers, for instance for a bug report.",
 }
 """Subcommands and what they do; `iem_xp_cli.<name>` defines each as `command`."""
 
