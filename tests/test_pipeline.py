@@ -21,6 +21,7 @@ from iem_xp.runs.pipeline import Output, Segmenter
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import Source, find_images
 from iem_xp.runs.store import Run
+from iem_xp.solver import solve
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
 NAMES = ("cameraman", "cat", "cell", "coffee", "flower", "tissue")
@@ -286,6 +287,21 @@ def test_images_that_come_later_get_the_square_chosen_before(folder: Path, tmp_p
     session(tmp_path / "forced", images.values(), SETTINGS.updated({"init_sides": [alone[first]]}))
     assert files(tmp_path / "run") == files(tmp_path / "forced")
     assert mask_of(tmp_path / "run", other).tolist() != mask_of(tmp_path / other, other).tolist()
+
+
+def test_images_that_come_later_grow_from_the_chosen_square_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session(tmp_path / "run", sources(folder)[:2])
+    grown: list[Any] = []
+
+    def recorded(images: Any, sides: Any, config: IEMConfig) -> Any:
+        grown.append(sides)
+        return solve(images, sides, config)
+
+    monkeypatch.setattr("iem_xp.runs.pipeline.solve", recorded)
+    session(tmp_path / "run", sources(folder))
+    assert grown == [(meta(tmp_path / "run", "init_side"),)]
 
 
 def test_a_failed_image_is_tried_again(folder: Path, tmp_path: Path) -> None:
