@@ -70,12 +70,12 @@ class IEMConfig:
             raise ValueError(
                 f"kernel_size must be odd, so that the filter has a centre, not {self.kernel_size}"
             )
-        if not isinstance(self.init_sides, Iterable | Integral):
-            raise TypeError(f"init_sides must be whole numbers, not {self.init_sides!r}")
-        sides = (self.init_sides,) if isinstance(self.init_sides, Integral) else tuple(self.init_sides)
-        if not sides:
-            raise ValueError("init_sides must name at least one square")
+        sides = self.init_sides
+        if not isinstance(sides, Iterable):
+            sides = (sides,)
         object.__setattr__(self, "init_sides", tuple(_integer("init_sides", side, 1) for side in sides))
+        if not self.init_sides:
+            raise ValueError("init_sides must name at least one square")
         if len(set(self.init_sides)) < len(self.init_sides):
             raise ValueError(f"init_sides names a square twice: {self.init_sides}")
         for name, positive in (("sigma", True), ("epsilon", True), ("regularization", False)):

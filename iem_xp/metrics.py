@@ -100,7 +100,8 @@ def _score(
     counted = xp.ones_like(masks) if ignore is None else ~ignore
 
     def count(pixels: Array) -> Array:
-        return xp.astype(xp.sum(pixels & counted, axis=(1, 2), dtype=xp.int32), xp.float32)
+        ones = xp.astype(pixels & counted, xp.uint8)
+        return xp.astype(xp.sum(ones, axis=(1, 2), dtype=xp.int32), xp.float32)
 
     counts = _Counts(
         count(masks & truth), count(masks & ~truth), count(~masks & truth), count(~masks & ~truth)

@@ -66,11 +66,11 @@ def contact_sheet(titles: Sequence[str], rows: Sequence[Sequence[Pixels]], cell:
 
 
 def _outline(mask: Mask, width: int) -> Mask:
-    outline = np.zeros_like(mask)
-    for axis in (0, 1):
-        for shift in (-width, width):
-            outline |= mask & ~np.roll(mask, shift, axis)
-    return outline
+    padded = np.pad(mask, width, mode="edge")  # the border of the picture is no outline
+    inside = slice(width, -width)
+    within = padded[: -2 * width, inside] & padded[2 * width :, inside]
+    within &= padded[inside, : -2 * width] & padded[inside, 2 * width :]
+    return mask & ~within
 
 
 def _on_checkerboard(pixels: Pixels, square: int = 16) -> Pixels:

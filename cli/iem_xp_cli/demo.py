@@ -12,14 +12,15 @@ import imageio.v3 as iio
 from iem_xp.config import IEMConfig
 from iem_xp.images import Pixels, encode_png, read_image, write_atomically
 from iem_xp.rendering import contact_sheet
-from iem_xp.runs.database import RunError
 from iem_xp.runs.pipeline import FOLDERS, Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images
 from iem_xp_cli.options import device_option, take_device
-from iem_xp_cli.session import segment_folder
+from iem_xp_cli.session import messages, segment_folder
 
 OUTPUTS: tuple[Output, ...] = ("cutout", "inpainted")
+SHEET = "contact-sheet.png"
+OWN = {"photographs", "run", SHEET}
 SAMPLES = ("flower", "cameraman", "cell", "tissue", "coffee", "cat")
 
 
@@ -42,7 +43,10 @@ def command(output: Path, overwrite: bool, device: str) -> None:
     """
     photographs = output / "photographs"
     settings = Settings(IEMConfig(choose="image"))
-    try:
+    others = {path.name for path in output.iterdir()} - OWN if output.is_dir() else set()
+    if others:
+        raise click.UsageError(f"{output}: holds {min(others)}, which is no part of a demo; use another -o")
+    with messages():
         summary = segment_folder(
             find_images([str(_unpack(photographs))], suffixes=frozenset({".jpg"})),
             output / "run",
@@ -52,11 +56,12 @@ def command(output: Path, overwrite: bool, device: str) -> None:
             total=len(SAMPLES),
             overwrite=overwrite,
         )
-    except RunError as error:
-        raise click.UsageError(str(error)) from error
-    write_atomically(output / "contact-sheet.png", encode_png(_sheet(photographs, output / "run")))
-    click.echo(f"{summary['done']} photographs in {summary['seconds']:.1f} s on {summary['device']}")
-    click.echo(f"look at: {(output / 'contact-sheet.png').resolve()}")
+        write_atomically(output / SHEET, encode_png(_sheet(photographs, output / "run")))
+    done = f"{summary['done']} photographs"
+    if summary["skipped"]:
+        done += f", {summary['skipped']} done before,"
+    click.echo(f"{done} in {summary['seconds']:.1f} s on {summary['device']}")
+    click.echo(f"look at: {(output / SHEET).resolve()}")
 
 
 def _unpack(folder: Path) -> Path:

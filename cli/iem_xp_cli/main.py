@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from importlib import import_module, metadata
+from typing import Any
 
 import click
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a process killed by SIGINT."""
 
 COMMANDS = {
     "segment": "Find a mask for every image, without labels or training.",
     "demo": "Segment a few sample photographs and show the result.",
-    "info": "Show versions, devices and plugins.",
+    "info": "Show versions, devices, engines and trainers, for instance for a bug report.",
 }
 """Subcommands and what they do; `iem_xp_cli.<name>` defines each as `command`."""
 
@@ -25,6 +29,13 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = import_module(f"iem_xp_cli.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            click.echo(": ".join(["interrupted", *map(str, error.args)]), err=True)
+            ctx.exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -16,20 +16,15 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _DEFAULTS = Settings().as_dict()
 
 
-class _Sides(click.ParamType[tuple[int, ...]]):
-    name = "N,N,..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        try:
-            return tuple(int(side) for side in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 44,78,92", param, ctx)
+def _sides(value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(side) for side in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 44,78,92") from error
 
 
 _TYPES: dict[str, Any] = {
-    "init_sides": _Sides(),
+    "init_sides": _sides,
     "choose": click.Choice(["dataset", "image"]),
     "fit": click.Choice(["whole", "crop"]),
 }
@@ -62,7 +57,10 @@ def settings_options(command: Command) -> Command:
             shown = "yes" if default else "no"
         else:
             shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        option = click.option(declared, name, type=kind, default=None, help=f"{text}  [default: {shown}]")
+        metavar = "N,N,..." if isinstance(default, tuple) else None
+        option = click.option(
+            declared, name, type=kind, default=None, metavar=metavar, help=f"{text}  [default: {shown}]"
+        )
         command = option(command)
     for option in (
         click.option(
@@ -85,7 +83,11 @@ def collect_settings(preset: str | None, config: Path | None, options: dict[str,
     try:
         settings = PRESETS[preset] if preset else Settings()
         if config is not None:
-            settings = settings.updated(read_settings(config))
+            values = read_settings(config)
+            try:
+                settings = settings.updated(values)
+            except SettingsError as error:
+                raise SettingsError(f"{config}: {error}") from error
         return settings.updated({name: value for name, value in options.items() if value is not None})
     except SettingsError as error:
         raise click.UsageError(str(error)) from error

@@ -14,13 +14,12 @@ import click
 
 from iem_xp import segment as segment_array
 from iem_xp.images import SUFFIXES, ImageError, encode_mask, fit_image, read_image, restore_mask
-from iem_xp.runs.database import RunError
 from iem_xp.runs.pipeline import FOLDERS
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import ImageSearch, SourceError, find_images
+from iem_xp.runs.sources import ImageSearch, find_images
 from iem_xp.runs.store import Run
 from iem_xp_cli.options import collect_settings, device_option, settings_options, take_device
-from iem_xp_cli.session import segment_folder
+from iem_xp_cli.session import messages, segment_folder
 
 LISTED = 20
 """Failures listed in full."""
@@ -90,7 +89,7 @@ def command(
         segment_stream(settings, take_device(device))
         return
     folder = output or Path("iem-run")
-    try:
+    with messages():
         search = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
         total = sum(1 for _ in islice(find_images(inputs, suffixes=SUFFIXES, exclude=folder), limit))
         summary = segment_folder(
@@ -103,13 +102,9 @@ def command(
             total=total,
             overwrite=overwrite,
         )
-    except (SourceError, RunError) as error:
-        raise click.UsageError(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"{error}; the same command continues once this is mended") from error
     for message in _remarks(folder, search, summary):
         click.echo(message, err=True)
-    click.echo(json.dumps(summary) if as_json else _as_text(summary))
+    click.echo(json.dumps(summary) if as_json else _as_text(summary, settings))
     if summary["failed"] or search.unreadable:
         sys.exit(1)
 
@@ -149,13 +144,14 @@ def _remarks(folder: Path, search: ImageSearch, summary: dict[str, Any]) -> Iter
             yield f"... and {len(failures) - LISTED} more: table images of {folder / 'run.sqlite'}"
 
 
-def _as_text(summary: dict[str, Any]) -> str:
-    crop = " (masks of the centre crops)" if summary["fit"] == "crop" else ""
+def _as_text(summary: dict[str, Any], settings: Settings) -> str:
+    side = "chosen per image" if settings.config.choose == "image" else "none chosen, no image is done"
+    crop = " (masks of the centre crops)" if settings.fit == "crop" else ""
     return "\n".join(
         [
             f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} done before, in "
             f"{summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s, {summary['device']}",
-            f"initial square: {summary['init_side'] or 'chosen per image'}",
+            f"initial square: {summary['init_side'] or side}",
             f"masks: {Path(summary['run']) / 'masks'}{crop}",
         ]
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,22 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from iem_xp.runs.database import RunError
 from iem_xp.runs.pipeline import Output, Segmenter
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import Source
+from iem_xp.runs.sources import Source, SourceError
 from iem_xp.runs.store import Run
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as of a process killed by SIGINT."""
+
+@contextmanager
+def messages() -> Iterator[None]:
+    """Turn the errors of a run into messages: of wrong usage, or of a disk that does not take it."""
+    try:
+        yield
+    except (SourceError, RunError) as error:
+        raise click.UsageError(str(error)) from error
+    except (OSError, sqlite3.Error) as error:
+        raise click.ClickException(f"{error}; the same command continues once this is mended") from error
 
 
 def segment_folder(
@@ -34,7 +45,7 @@ def segment_folder(
 ) -> dict[str, Any]:
     """Segment images into a run, with a progress bar on a terminal.
 
-    An interruption (Ctrl-C) leaves a run that can be continued, says so and exits with status 130.
+    An interruption (Ctrl-C) leaves a run that can be continued; the KeyboardInterrupt then says so.
 
     Parameters
     ----------
@@ -66,10 +77,9 @@ def segment_folder(
     configuration = {**settings.as_dict(), "outputs": list(outputs)}
     versions = {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "imageio")}
     start = time.perf_counter()
-    if overwrite:
-        Run.clear(folder)
+    make = partial(Run.create, overwrite=True) if overwrite else Run.resume
     with (
-        Run.resume(folder, configuration, {"versions": versions}) as run,
+        make(folder, configuration, {"versions": versions}) as run,
         tqdm(total=total, unit="image", disable=None, smoothing=0.05) as bar,
     ):
         segmenter = Segmenter(
@@ -81,12 +91,9 @@ def segment_folder(
         except KeyboardInterrupt:
             bar.close()
             counts = run.counts()
-            click.echo(
-                f"interrupted: {counts.done + counts.pending} of {total} images are segmented; "
-                "the same command continues",
-                err=True,
-            )
-            sys.exit(INTERRUPTED)
+            raise KeyboardInterrupt(
+                f"{counts.done + counts.pending} of {total} images are segmented; the same command continues"
+            ) from None
         bar.close()
         tally, seconds = segmenter.tally, time.perf_counter() - start
         sides = settings.config.init_sides

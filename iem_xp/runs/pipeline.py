@@ -146,10 +146,10 @@ class Segmenter:
     def _admitted(self, sources: Iterable[Source]) -> Iterator[Source]:
         sources = iter(sources)
         while found := list(islice(sources, _ADMITTED)):
+            # Those that wait for the choice of their square count when they are done.
+            self.tally.skipped += sum(map(self.run.is_done, found))
             admitted = self.run.admit(found)
-            skipped = len(found) - len(admitted)
-            self.tally.skipped += skipped
-            self._advance(skipped)
+            self._advance(len(found) - len(admitted))
             yield from admitted
 
     def _open(self, sources: Iterable[Source]) -> Iterator[_Opened]:
@@ -215,12 +215,12 @@ class Segmenter:
     ) -> None:
         mask = self._own_size(candidate.mask, height, width)
         try:
-            write_atomically(self.run.masks / source.mask, encode_mask(mask))
             if self._outputs:
                 self._write_outputs(source, candidate.mask, mask)
         except ImageError as error:  # gone or changed since it was segmented
             self._fail(source, error)
             return
+        write_atomically(self.run.masks / source.mask, encode_mask(mask))
         self.run.record_done(
             source,
             width=width,
@@ -238,6 +238,8 @@ class Segmenter:
         pixels = read_image(source.path).pixels
         working = fit_image(pixels, self.settings.size, self.settings.fit)
         picture = working if self.settings.fit == "crop" else pixels
+        if picture.shape[:2] != mask.shape:
+            raise ImageError(f"{source.path}: has another size than when it was segmented")
         for output in self._outputs:
             if output == "cutout":
                 made = rendering.cutout(picture, mask)

@@ -184,6 +184,11 @@ class Run:
         """Keep a JSON value under a key."""
         self._database.set_meta(key, value)
 
+    def is_done(self, source: Source) -> bool:
+        """Whether an image has its mask."""
+        query = "SELECT 1 FROM images WHERE path = ? AND status = 'done'"
+        return self._database.execute(query, (stored_path(source.path),)).fetchone() is not None
+
     def admit(self, sources: Iterable[Source]) -> list[Source]:
         """Return the images still to do, each with a mask name of its own.
 

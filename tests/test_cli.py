@@ -1,0 +1,608 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from iem_xp.runs.store import Run
+from iem_xp_cli.main import COMMANDS, cli
+
+SAMPLES = resources.files("iem_xp_cli") / "samples"
+NAMES = ("cameraman", "cat", "cell", "coffee", "flower", "tissue")
+PROGRAM = Path(sys.executable).with_name("iem-xp")
+QUICK = ("--iterations", "6", "--size", "32", "--device", "cpu")
+KEYS = {
+    "run",
+    "done",
+    "failed",
+    "skipped",
+    "seconds",
+    "images_per_second",
+    "device",
+    "engine",
+    "init_side",
+    "mean_inpainting_error",
+    "stages",
+}
+
+
+def photograph(name: str, width: int = 48, height: int = 40) -> Image.Image:
+    return Image.open(SAMPLES / f"{name}.jpg").convert("RGB").resize((width, height))
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, where `photos` holds six photographs, two of them in sub-folders."""
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        folder = Path("photos", {"cell": "science", "tissue": "science/slides"}.get(name, ""))
+        folder.mkdir(parents=True, exist_ok=True)
+        photograph(name).save(folder / f"{name}.png")
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(cli, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def segment(*arguments: str, status: int = 0) -> Result:
+    result = run("segment", *arguments, *QUICK)
+    assert result.exit_code == status, result.output
+    return result
+
+
+def summary(*arguments: str, status: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(segment(*arguments, "--json", status=status).stdout)
+    return found
+
+
+def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([PROGRAM, *arguments], capture_output=True, check=False, **options)
+
+
+def masks(folder: str = "iem-run") -> dict[str, bytes]:
+    root = Path(folder, "masks")
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*.png")}
+
+
+def query(statement: str, folder: str = "iem-run") -> list[tuple[Any, ...]]:
+    database = sqlite3.connect(Path(folder, "run.sqlite"), timeout=30)
+    try:
+        return database.execute(statement).fetchall()
+    finally:
+        database.close()
+
+
+ROWS = (
+    "SELECT path, status, error, width, height, init_side, inpainting_error, updates, foreground_share "
+    "FROM images ORDER BY path"
+)
+
+
+# ---- What goes in
+
+
+def test_a_folder_becomes_a_run_that_keeps_its_folders() -> None:
+    result = segment("photos")
+    assert set(masks()) == {
+        "cameraman.png",
+        "cat.png",
+        "coffee.png",
+        "flower.png",
+        "science/cell.png",
+        "science/slides/tissue.png",
+    }
+    for name in masks():
+        mask = iio.imread(Path("iem-run/masks", name))
+        assert mask.shape == (40, 48)
+        assert set(np.unique(mask)) <= {0, 255}
+    assert "6 done, 0 failed, 0 done before" in result.stdout
+    assert re.search(r"^initial square: \d+$", result.stdout, re.MULTILINE)
+    assert re.search(r"^masks: iem-run/masks$", result.stdout, re.MULTILINE)
+
+
+def test_a_pattern_a_list_and_several_inputs() -> None:
+    segment("photos/c*.png", "-o", "a")
+    assert set(masks("a")) == {"cameraman.png", "cat.png", "coffee.png"}
+    Path("list.txt").write_text("# two of them\nphotos/cat.png\n\nphotos/science/cell.png\n")
+    segment("list.txt", "-o", "b")
+    assert set(masks("b")) == {"cat.png", "science/cell.png"}
+    segment("photos/science", "photos/cat.png", "-o", "c")
+    assert set(masks("c")) == {"cat.png", "science/cell.png", "science/slides/tissue.png"}
+
+
+def test_standard_input_gives_on_standard_output_the_mask_that_a_run_has() -> None:
+    segment("photos", "--choose", "image")
+    piped = program("segment", "-", *QUICK, input=Path("photos/cat.png").read_bytes())
+    assert piped.returncode == 0, piped.stderr
+    assert piped.stdout == masks()["cat.png"]
+    assert b"device: cpu" in piped.stderr
+
+
+def test_standard_input_that_is_no_image_is_an_error_and_writes_nothing() -> None:
+    piped = program("segment", "-", *QUICK, input=b"no image")
+    assert piped.returncode == 1
+    assert piped.stdout == b""
+    assert b"standard input: not an image" in piped.stderr
+    assert b"Traceback" not in piped.stderr
+
+
+@pytest.mark.parametrize("more", [["photos"], ["-o", "x"], ["--json"], ["--cutout"], ["--limit", "3"]])
+def test_standard_input_goes_alone(more: list[str]) -> None:
+    assert "- reads one image" in segment("-", *more, status=2).stderr
+
+
+def test_the_run_inside_the_input_folder_is_not_read_back() -> None:
+    for _ in range(2):
+        segment("photos", "-o", "photos/run")
+        assert len(masks("photos/run")) == 6
+        assert query("SELECT COUNT(*) FROM images", "photos/run") == [(6,)]
+
+
+def test_files_that_are_no_images_are_counted() -> None:
+    Path("photos/notes.md").touch()
+    Path("photos/more.md").touch()
+    assert "not images, left out: 2 .md" in segment("photos").stderr
+
+
+# ---- What comes out
+
+
+def test_the_json_summary_is_one_object_with_the_promised_keys() -> None:
+    result = segment("photos", "--json")
+    found = json.loads(result.stdout)
+    assert found.keys() >= KEYS
+    assert (found["run"], found["done"], found["failed"], found["skipped"]) == ("iem-run", 6, 0, 0)
+    assert (found["device"], found["init_side"] in (44, 78, 92)) == ("cpu", True)
+    assert found["seconds"] > 0
+    assert found["images_per_second"] == pytest.approx(6 / found["seconds"], rel=0.05)
+    assert found["stages"].keys() == {"read", "compute", "write"}
+    ((mean,),) = query("SELECT AVG(inpainting_error) FROM images")
+    assert found["mean_inpainting_error"] == pytest.approx(mean)
+    assert "device: cpu" in result.stderr
+
+
+def test_the_json_summary_stands_alone_on_a_real_standard_output() -> None:
+    done = program("segment", "photos", "--json", *QUICK)
+    assert done.stdout.count(b"\n") == 1
+    assert json.loads(done.stdout)["done"] == 6
+
+
+def test_no_square_is_named_when_it_is_chosen_per_image() -> None:
+    assert summary("photos", "--choose", "image")["init_side"] is None
+    assert "initial square: chosen per image" in segment("photos", "--choose", "image").stdout
+
+
+def test_extra_pictures_lie_beside_the_masks() -> None:
+    segment("photos", "--cutout", "--overlay", "--inpainted")
+    shapes = {"cutouts": (40, 48, 4), "overlays": (40, 48, 3), "inpainted": (32, 38, 3)}
+    for folder, shape in shapes.items():
+        for name in masks():
+            assert iio.imread(Path("iem-run", folder, name)).shape == shape
+    cut = iio.imread("iem-run/cutouts/science/cell.png")
+    np.testing.assert_array_equal(cut[..., 3], iio.imread("iem-run/masks/science/cell.png"))
+
+
+def test_no_extra_pictures_unless_asked_for() -> None:
+    segment("photos")
+    assert sorted(path.name for path in Path("iem-run").iterdir()) == ["masks", "run.sqlite"]
+
+
+def test_the_paper_preset_masks_the_centre_crop_and_says_so() -> None:
+    result = run("segment", "photos", "--preset", "paper", "--iterations", "2", "--device", "cpu")
+    assert result.exit_code == 0
+    assert "crop" in result.stdout
+    assert {iio.imread(Path("iem-run/masks", name)).shape for name in masks()} == {(128, 128)}
+
+
+def test_options_win_over_the_config_file_and_that_over_the_preset() -> None:
+    Path("mine.toml").write_text("sigma = 2.0\niterations = 3\nchoose = 'image'\n")
+    segment("photos", "--preset", "paper", "--config", "mine.toml")
+    ((stored,),) = query("SELECT value FROM meta WHERE key = 'configuration'")
+    configuration = json.loads(stored)
+    assert (configuration["sigma"], configuration["choose"]) == (2.0, "image")
+    assert (configuration["iterations"], configuration["size"], configuration["fit"]) == (6, 32, "crop")
+    assert {iio.imread(Path("iem-run/masks", name)).shape for name in masks()} == {(32, 32)}
+
+
+def test_every_option_of_the_method_reaches_the_run() -> None:
+    options = "--init-sides 20,90 --choose image --kernel-size 5 --sigma 2 --repeats 1 --scale-factor 2"
+    options += " --regularization 0.5 --epsilon 1e-6 --no-boundary-only --no-smooth --fit crop"
+    segment("photos", *options.split())
+    ((stored,),) = query("SELECT value FROM meta WHERE key = 'configuration'")
+    assert json.loads(stored) == {
+        "iterations": 6, "init_sides": [20, 90], "choose": "image", "kernel_size": 5, "sigma": 2.0,
+        "repeats": 1, "scale_factor": 2, "regularization": 0.5, "epsilon": 1e-6, "boundary_only": False,
+        "smooth": False, "size": 32, "fit": "crop", "outputs": [],
+    }  # fmt: skip
+
+
+# ---- Again
+
+
+def test_a_limit_stops_early_and_the_same_command_without_it_goes_on() -> None:
+    assert summary("photos", "--limit", "2")["done"] == 2
+    assert len(masks()) == 2
+    found = summary("photos")
+    assert (found["done"], found["skipped"]) == (4, 2)
+    assert len(masks()) == 6
+
+
+def test_the_same_command_again_does_nothing_twice() -> None:
+    segment("photos")
+    before = masks(), query("SELECT * FROM images")
+    assert "0 done, 0 failed, 6 done before" in segment("photos").stdout
+    assert (masks(), query("SELECT * FROM images")) == before
+
+
+def test_another_configuration_is_refused_and_named() -> None:
+    segment("photos")
+    before = masks(), query("SELECT * FROM images")
+    message = segment("photos", "--sigma", "2", "--overlay", status=2).stderr
+    assert "sigma: 5.0 there, 2.0 now" in message
+    assert 'outputs: [] there, ["overlay"] now' in message
+    assert "iterations" not in message
+    assert "--overwrite" in message
+    assert (masks(), query("SELECT * FROM images")) == before
+
+
+def test_overwriting_replaces_the_run_and_leaves_what_is_not_its_own() -> None:
+    segment("photos", "--cutout")
+    Path("iem-run/notes.txt").write_text("mine")
+    found = summary("photos/science", "--sigma", "2", "--overwrite")
+    assert (found["done"], found["skipped"]) == (2, 0)
+    assert set(masks()) == {"cell.png", "slides/tissue.png"}
+    assert not Path("iem-run/cutouts").exists()
+    assert Path("iem-run/notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_is_no_run_is_left_alone() -> None:
+    Path("mine").mkdir()
+    Path("mine/run.txt").write_text("mine")
+    for options in ([], ["--overwrite"]):
+        assert "mine: is no run and not empty" in segment("photos", "-o", "mine", *options, status=2).stderr
+    assert [path.name for path in Path("mine").iterdir()] == ["run.txt"]
+
+
+def test_a_wrong_command_does_not_clear_the_run() -> None:
+    segment("photos")
+    before = masks()
+    segment("nowhere", "--overwrite", status=2)
+    assert run("segment", "photos", "--overwrite", "--device", "banana").exit_code == 2
+    assert masks() == before
+
+
+# ---- Failures
+
+
+def test_some_failures_are_listed_with_their_cause_and_exit_1() -> None:
+    Path("photos/broken.jpg").write_text("no image")
+    Path("photos/empty.jpg").touch()
+    result = segment("photos", status=1)
+    assert "6 done, 2 failed" in result.stdout
+    assert re.search(r"^failed: .*photos/broken\.jpg: not an image", result.stderr, re.MULTILINE)
+    assert re.search(r"^failed: .*photos/empty\.jpg: the file is empty$", result.stderr, re.MULTILINE)
+    assert summary("photos", status=1)["failed"] == 2
+
+
+def test_many_failures_are_counted_and_where_they_are_is_told() -> None:
+    for number in range(25):
+        Path(f"photos/{number}.jpg").touch()
+    message = segment("photos", status=1).stderr
+    assert message.count("failed: ") == 20
+    assert "5 more: table images of iem-run/run.sqlite" in message
+
+
+def test_when_all_fail_no_square_is_claimed() -> None:
+    Path("photos/broken.jpg").write_text("no image")
+    result = segment("photos/broken.jpg", status=1)
+    assert "none chosen" in result.stdout
+    assert summary("photos/broken.jpg", status=1)["mean_inpainting_error"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "'nowhere': no such file or folder"),
+        (["no/*.png"], "'no/*.png': no file matches"),
+        (["empty"], "no image found in 'empty'"),
+        (["photos", "-o", "photos"], "photos is the folder of the run, which is not searched"),
+        ([], "INPUT"),
+        (["photos", "--sigmma", "2"], "--sigma"),
+        (["photos", "--device", "banana"], "--device banana"),
+        (["photos", "--init-sides", "44;78"], "44,78,92"),
+        (["photos", "--init-sides", "44,44"], "init_sides"),
+        (["photos", "--kernel-size", "4"], "kernel_size must be odd"),
+        (["photos", "--size", "0"], "size must be"),
+        (["photos", "--limit", "0"], "--limit"),
+        (["photos", "--preset", "papers"], "paper"),
+        (["photos", "--config", "no.toml"], "no.toml: No such file"),
+        (["photos", "-o", "photos/cat.png"], "photos/cat.png: is a file"),
+    ],
+)
+def test_wrong_usage_exits_2_and_says_what_is_wrong(arguments: list[str], message: str) -> None:
+    Path("empty").mkdir()
+    result = run("segment", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stdout == ""
+    assert not Path("iem-run").exists()
+
+
+def test_a_gpu_that_cannot_be_had_is_an_error_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    result = run("segment", "photos", "--device", "gpu")
+    assert result.exit_code == 2
+    assert "CuPy is not installed" in result.stderr
+    assert "pip install 'iem-xp[gpu]'" in result.stderr
+    assert not Path("iem-run").exists()
+
+
+def test_without_a_gpu_auto_takes_the_cpu_and_says_why() -> None:
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = program("segment", "photos", "--iterations", "1", "--size", "16", env=environment)
+    assert done.returncode == 0
+    assert b"device: cpu (no GPU: " in done.stderr
+
+
+@pytest.mark.parametrize("command", [["segment", "photos"], ["demo"]])
+def test_an_output_that_cannot_be_made_is_an_error_without_a_traceback(command: list[str]) -> None:
+    Path("file").touch()
+    done = program(*command, "-o", "file/run", "--device", "cpu")
+    assert done.returncode == 1
+    assert b"Not a directory: 'file/run" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_full_disk_ends_in_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "record_done", full)
+        assert "disk is full; the same command continues" in segment("photos", status=1).stderr
+    assert summary("photos")["done"] == 6
+
+
+def junk(folder: Path) -> tuple[set[str], dict[str, str]]:
+    """Fill a folder with odd files; returns the names of the good ones, and the bad ones' causes."""
+    cat = photograph("cat")
+    odd = [
+        " a b .png",
+        "two\nlines.png",
+        "🐈.png",
+        "caf\xe9.png",
+        "[0-9]*.png",
+        "-o.png",
+        os.fsdecode(b"\xe9\xff.png"),
+    ]
+    for name in odd:
+        cat.save(folder / name, "PNG")
+    cat.save(folder / "animated.gif", save_all=True, append_images=[photograph("cell")])
+    cat.convert("CMYK").save(folder / "cmyk.jpg")
+    cat.convert("P").save(folder / "palette.png")
+    cat.convert("1").save(folder / "bits.png")
+    Image.fromarray(np.asarray(cat.convert("L"), np.uint16) * 200).save(folder / "deep.png")
+    cat.resize((1, 1)).save(folder / "dot.png")
+    cat.resize((3000, 1)).save(folder / "line.png")
+    cat.rotate(90, expand=True).save(folder / "tall.webp")
+    good = {path.name for path in folder.iterdir() if path.suffix and path.stem not in NAMES}
+
+    (folder / "folder.png").mkdir()
+    (folder / "empty.png").touch()
+    cat.save(folder / "truncated.jpg")
+    (folder / "truncated.jpg").write_bytes((folder / "truncated.jpg").read_bytes()[:700])
+    (folder / "text.jpg").write_text("Dear diary")
+    values = np.asarray(cat.convert("F")).copy()
+    values[3, 4] = np.nan
+    Image.fromarray(values).save(folder / "nan.tif")
+    (folder / "nowhere.png").symlink_to("gone.png")
+    bad = {
+        "empty.png": "empty",
+        "truncated.jpg": "cannot be decoded",
+        "text.jpg": "not an image",
+        "nan.tif": "not finite",
+        "nowhere.png": "No such file",
+    }
+    return good, bad
+
+
+def test_among_junk_every_image_gets_its_mask_and_every_other_file_a_cause(here: Path) -> None:
+    good, bad = junk(here / "photos")
+    assert len(good) == 15
+    done = program("segment", "photos", *QUICK)
+    assert done.returncode == 1, done.stderr
+    assert b"Traceback" not in done.stderr
+    top = here / "photos"
+    rows = {
+        Path(os.fsdecode(path)).relative_to(top).as_posix(): (status, error, os.fsdecode(mask or ""), size)
+        for path, status, error, mask, *size in query(
+            "SELECT path, status, error, mask, height, width FROM images"
+        )
+    }
+    kept = {path.relative_to(top).as_posix() for name in NAMES for path in top.rglob(f"{name}.png")}
+    assert len(kept) == 6
+    assert {name for name, row in rows.items() if row[0] == "done"} == good | kept
+    assert {name for name, row in rows.items() if row[0] == "failed"} == set(bad)
+    for name in good | kept:
+        assert list(iio.imread(Path("iem-run/masks", rows[name][2])).shape) == rows[name][3]
+    for name, cause in bad.items():
+        assert cause in rows[name][1]
+        assert f"photos/{name}: ".encode() in done.stderr
+    assert len(masks()) == len(good | kept)
+    assert b"first of 2 frames: 1 image(s)" in done.stderr
+
+
+def test_names_beyond_unicode_do_no_harm_to_the_summary(here: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    Path("photos").rename(odd)
+    for options in ([], ["--json"]):
+        done = program("segment", odd, "-o", odd + "-run", *options, *QUICK)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"] == odd + "-run"
+
+
+# ---- Interruption
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came to be")
+
+
+def waiting(folder: str) -> bool:
+    try:
+        return query("SELECT COUNT(*) FROM pending", folder)[0][0] >= 2
+    except sqlite3.Error:  # not made yet
+        return False
+
+
+@pytest.fixture
+def many() -> tuple[str, ...]:
+    """A command that takes a while: 24 images one at a time."""
+    for copy in range(4):
+        shutil.copytree("photos", f"many/{copy}")
+    return ("segment", "many", "--iterations", "40", "--size", "64", "--batch-size", "1", "--device", "cpu")
+
+
+def test_ctrl_c_leaves_a_run_that_ends_as_if_nothing_had_been(many: tuple[str, ...]) -> None:
+    process = start(*many)
+    wait_for(lambda: waiting("iem-run"))
+    process.send_signal(signal.SIGINT)
+    output, message = process.communicate(timeout=60)
+    assert process.returncode == 130, message
+    assert output == b""
+    assert re.search(rb"interrupted: \d+ of 24 images are segmented; the same command continues", message)
+    assert b"Traceback" not in message
+    assert not masks()
+
+    assert program(*many).returncode == 0
+    assert program(*many, "-o", "whole").returncode == 0
+    assert len(masks()) == 24
+    assert masks() == masks("whole")
+    assert query(ROWS) == query(ROWS, "whole")
+
+
+def test_a_killed_process_leaves_a_run_that_ends_as_if_nothing_had_been(many: tuple[str, ...]) -> None:
+    process = start(*many)
+    wait_for(lambda: waiting("iem-run"))
+    process.kill()
+    process.communicate(timeout=60)
+    resumed = program(*many, "--json")
+    assert json.loads(resumed.stdout)["done"] == 24
+    assert program(*many, "-o", "whole").returncode == 0
+    assert masks() == masks("whole")
+    assert query(ROWS) == query(ROWS, "whole")
+
+
+def test_ctrl_c_at_any_other_time_exits_130_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("iem_xp_cli.segment.find_images", interrupt)
+    result = run("segment", "photos")
+    assert result.exit_code == 130
+    assert "interrupted" in result.stderr
+
+
+# ---- The other commands
+
+
+def test_info_shows_versions_devices_engines_and_trainers() -> None:
+    result = run("info")
+    assert result.exit_code == 0
+    assert re.search(r"^iem-xp \d+\.\d+\.\d+, Python 3\.", result.stdout)
+    for line in (r"numpy +2\.", "device +cpu +available", "device +gpu", "engines +array", "trainers "):
+        assert re.search(line, result.stdout)
+
+
+def test_info_for_machines() -> None:
+    found = json.loads(run("info", "--json").stdout)
+    assert found.keys() >= {"version", "python", "packages", "devices", "engines", "trainers"}
+    assert found["packages"]["numpy"] == np.__version__
+    assert found["devices"][0]["name"] == "cpu"
+    assert "array" in found["engines"]
+    assert isinstance(found["trainers"], list)
+
+
+def test_info_names_the_cause_of_a_missing_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    _, gpu = json.loads(run("info", "--json").stdout)["devices"]
+    assert not gpu["available"]
+    assert "pip install" in gpu["reason"]
+
+
+def test_the_demo_shows_where_its_contact_sheet_is(here: Path) -> None:
+    first = run("demo", "-o", "show", "--device", "cpu")
+    assert first.exit_code == 0
+    assert "6 photographs in" in first.stdout
+    sheet = here / "show" / "contact-sheet.png"
+    assert f"look at: {sheet}\n" in first.stdout
+    pixels = iio.imread(sheet)
+    assert pixels.ndim == 3
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 1000
+    assert set(masks("show/run")) == {f"{name}.png" for name in NAMES}
+    assert (here / "show" / "photographs" / "CREDITS.md").is_file()
+
+    written = sheet.read_bytes()
+    again = run("demo", "-o", "show", "--device", "cpu")
+    assert again.exit_code == 0
+    assert "6 done before" in again.stdout
+    assert sheet.read_bytes() == written
+
+
+def test_the_demo_touches_nothing_of_the_user_s() -> None:
+    assert "photos, which is no part of a demo" in run("demo", "-o", ".").stderr
+    assert [path.name for path in Path().iterdir()] == ["photos"]
+
+
+def test_every_command_explains_itself() -> None:
+    overview = run("--help")
+    assert overview.exit_code == 0
+    for name, text in COMMANDS.items():
+        assert f"{name} {text}" in " ".join(overview.stdout.split())
+        explained = run(name, "--help")
+        assert explained.exit_code == 0
+        assert text in " ".join(explained.stdout.split())
+
+
+def test_help_and_version_load_nothing_heavy() -> None:
+    for option in ("--help", "--version"):
+        code = (
+            f"import sys; from iem_xp_cli.main import cli; cli(['{option}'], standalone_mode=False); "
+            "print(sorted({'numpy', 'imageio', 'PIL', 'cupy'} & set(sys.modules)), file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stderr.strip() == "[]"
+
+
+def test_an_unknown_command_exits_2() -> None:
+    result = run("segmnt")
+    assert result.exit_code == 2
+    assert "segmnt" in result.stderr

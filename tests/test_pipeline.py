@@ -1,0 +1,411 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from PIL import Image
+
+import iem_xp
+from iem_xp.config import IEMConfig
+from iem_xp.images import SUFFIXES, fit_image, read_image, restore_mask
+from iem_xp.rendering import cutout
+from iem_xp.runs.pipeline import Output, Segmenter
+from iem_xp.runs.settings import Settings
+from iem_xp.runs.sources import Source, find_images
+from iem_xp.runs.store import Run
+from iem_xp.solver import solve
+
+SAMPLES = resources.files("iem_xp_cli") / "samples"
+NAMES = ("cameraman", "cat", "cell", "coffee", "flower", "tissue")
+CONFIG = IEMConfig(iterations=6)
+SETTINGS = Settings(CONFIG, size=32)
+
+
+def photograph(name: str, width: int, height: int) -> Image.Image:
+    return Image.open(SAMPLES / f"{name}.jpg").convert("RGB").resize((width, height))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six photographs of 48 x 40 pixels, of one working size."""
+    made = tmp_path / "photographs"
+    made.mkdir()
+    for name in NAMES:
+        photograph(name, 48, 40).save(made / f"{name}.png")
+    return made
+
+
+def sources(folder: Path) -> list[Source]:
+    return list(find_images([str(folder)], suffixes=SUFFIXES))
+
+
+def session(
+    run_folder: Path,
+    images: Iterable[Source],
+    settings: Settings = SETTINGS,
+    *,
+    batch_size: int = 64,
+    outputs: tuple[Output, ...] = (),
+    advance: Callable[[int], object] = lambda count: None,
+) -> Segmenter:
+    with Run.resume(run_folder, settings.as_dict()) as run:
+        segmenter = Segmenter(run, settings, batch_size=batch_size, outputs=outputs, advance=advance)
+        segmenter.segment(images)
+        segmenter.finish()
+    return segmenter
+
+
+def rows(run_folder: Path) -> list[dict[str, Any]]:
+    """What a run says of its images, but for the time they took."""
+    with sqlite3.connect(run_folder / "run.sqlite") as database:
+        database.row_factory = sqlite3.Row
+        found = [dict(row) for row in database.execute("SELECT * FROM images ORDER BY path")]
+    database.close()
+    for row in found:
+        del row["seconds"]
+    return found
+
+
+def files(run_folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(run_folder)): path.read_bytes()
+        for path in sorted(run_folder.rglob("*.png"))
+        if path.is_file()
+    }
+
+
+def meta(run_folder: Path, key: str) -> Any:
+    with Run.open(run_folder) as run:
+        return run.get_meta(key)
+
+
+def mask_of(run_folder: Path, name: str) -> np.ndarray:
+    return iio.imread(run_folder / "masks" / f"{name}.png")
+
+
+def interrupt(*args: Any, after: int, **options: Any) -> None:
+    """Begin a session that is interrupted once it has segmented so many images."""
+    segmented = 0
+
+    def advance(count: int) -> None:
+        nonlocal segmented
+        segmented += count
+        if segmented >= after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        session(*args, **options, advance=advance)
+
+
+@pytest.mark.parametrize("choose", ["dataset", "image"])
+def test_a_run_has_the_masks_of_segment(folder: Path, tmp_path: Path, choose: Any) -> None:
+    settings = SETTINGS.updated({"choose": choose})
+    session(tmp_path / "run", sources(folder), settings)
+    stack = np.stack([fit_image(read_image(source.path).pixels, 32) for source in sources(folder)])
+    expected = iem_xp.segment(stack, settings.config)
+    assert len(set(expected.init_side.tolist())) == (1 if choose == "dataset" else 2)
+    for i, row in enumerate(rows(tmp_path / "run")):
+        assert Path(row["path"]) == sources(folder)[i].path
+        assert row["status"] == "done"
+        assert (row["width"], row["height"]) == (48, 40)
+        assert row["init_side"] == expected.init_side[i]
+        assert row["updates"] == expected.updates[i]
+        assert row["inpainting_error"] == pytest.approx(float(expected.inpainting_error[i]), rel=1e-5)
+        written = iio.imread(tmp_path / "run" / "masks" / row["mask"])
+        np.testing.assert_array_equal(written > 0, restore_mask(expected.masks[i], 40, 48))
+        assert set(np.unique(written)) <= {0, 255}
+        assert row["foreground_share"] == pytest.approx(np.mean(written > 0))
+
+
+def test_the_choice_for_all_is_kept_with_the_run(folder: Path, tmp_path: Path) -> None:
+    session(tmp_path / "run", sources(folder))
+    (side,) = {row["init_side"] for row in rows(tmp_path / "run")}
+    assert meta(tmp_path / "run", "init_side") == side
+
+
+@pytest.mark.parametrize("choose", ["dataset", "image"])
+def test_the_batch_size_changes_nothing(folder: Path, tmp_path: Path, choose: str) -> None:
+    photograph("cat", 40, 60).save(folder / "tall.png")
+    photograph("cell", 40, 60).save(folder / "z.png")
+    settings = SETTINGS.updated({"choose": choose})
+    for batch_size in (1, 3, 64):
+        session(tmp_path / str(batch_size), sources(folder), settings, batch_size=batch_size)
+    for batch_size in ("3", "64"):
+        assert files(tmp_path / batch_size) == files(tmp_path / "1")
+        for row, other in zip(rows(tmp_path / batch_size), rows(tmp_path / "1"), strict=True):
+            assert row.pop("inpainting_error") == pytest.approx(other.pop("inpainting_error"), rel=1e-5)
+            assert row == other
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_images_of_all_sizes_go_into_one_run(tmp_path: Path, batch_size: int) -> None:
+    sizes = {
+        "a": (48, 40),
+        "b": (30, 70),
+        "c": (32, 32),
+        "d": (48, 40),
+        "e": (1, 1),
+        "f": (300, 1),
+        "g": (9, 5),
+    }
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for name, size in sizes.items():
+        photograph("flower", *size).save(folder / f"{name}.png")
+    segmenter = session(tmp_path / "run", sources(folder), batch_size=batch_size)
+    assert segmenter.tally.done == len(sizes)
+    for name, (width, height) in sizes.items():
+        assert mask_of(tmp_path / "run", name).shape == (height, width)
+
+
+def test_images_that_differ_in_size_share_the_square_of_all(folder: Path, tmp_path: Path) -> None:
+    photograph("cat", 40, 60).save(folder / "tall.png")
+    session(tmp_path / "run", sources(folder))
+    assert len({row["init_side"] for row in rows(tmp_path / "run")}) == 1
+
+
+def test_a_crop_has_a_square_mask_of_the_working_size(folder: Path, tmp_path: Path) -> None:
+    settings = SETTINGS.updated({"fit": "crop"})
+    session(tmp_path / "run", sources(folder), settings)
+    stack = np.stack([fit_image(read_image(source.path).pixels, 32, "crop") for source in sources(folder)])
+    expected = iem_xp.segment(stack, CONFIG).masks
+    for name, mask in zip(NAMES, expected, strict=True):
+        np.testing.assert_array_equal(mask_of(tmp_path / "run", name) > 0, mask)
+    assert {(row["width"], row["height"]) for row in rows(tmp_path / "run")} == {(48, 40)}
+
+
+def test_a_bad_file_costs_that_file_alone(folder: Path, tmp_path: Path) -> None:
+    session(tmp_path / "good", sources(folder))
+    (folder / "broken.png").write_bytes(b"no image")
+    (folder / "zzz.png").write_bytes(b"")
+    segmenter = session(tmp_path / "run", sources(folder), batch_size=3)
+    assert (segmenter.tally.done, segmenter.tally.failed, segmenter.tally.skipped) == (6, 2, 0)
+    assert files(tmp_path / "run") == files(tmp_path / "good")
+    failed = [row for row in rows(tmp_path / "run") if row["status"] == "failed"]
+    assert [Path(row["path"]).name for row in failed] == ["broken.png", "zzz.png"]
+    assert "broken.png: not an image" in failed[0]["error"]
+    assert "zzz.png: the file is empty" in failed[1]["error"]
+
+
+def test_a_run_of_failures_chooses_no_square(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    segmenter = session(tmp_path / "run", [Source(tmp_path / "a.png", "a.png")])
+    assert segmenter.tally.failed == 1
+    assert meta(tmp_path / "run", "init_side") is None
+
+
+@pytest.mark.parametrize("choose", ["dataset", "image"])
+@pytest.mark.parametrize("after", [2, 4, 6])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    folder: Path, tmp_path: Path, choose: str, after: int
+) -> None:
+    settings = SETTINGS.updated({"choose": choose})
+    session(tmp_path / "whole", sources(folder), settings, batch_size=2)
+    interrupt(tmp_path / "run", sources(folder), settings, batch_size=2, after=after)
+    if choose == "dataset":
+        assert not files(tmp_path / "run")
+    else:
+        assert len(files(tmp_path / "run")) == after
+    resumed = session(tmp_path / "run", sources(folder), settings, batch_size=2)
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+    assert resumed.tally.done + resumed.tally.skipped == 6
+    assert resumed.tally.skipped == (0 if choose == "dataset" else after)
+
+
+def test_an_image_segmented_before_an_interruption_is_not_read_again(folder: Path, tmp_path: Path) -> None:
+    images = sources(folder)
+    interrupt(tmp_path / "run", images, batch_size=2, after=4)
+    for image in images[:4]:
+        image.path.unlink()
+    assert session(tmp_path / "run", images).tally.done == 6
+
+
+def test_an_interruption_while_masks_are_written_loses_none(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session(tmp_path / "whole", sources(folder))
+    record, recorded = Run.record_done, 0
+
+    def stop_at_the_fourth(*args: Any, **fields: Any) -> None:
+        nonlocal recorded
+        recorded += 1
+        if recorded == 4:
+            raise KeyboardInterrupt
+        record(*args, **fields)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "record_done", stop_at_the_fourth)
+        with pytest.raises(KeyboardInterrupt):
+            session(tmp_path / "run", sources(folder))
+    resumed = session(tmp_path / "run", sources(folder))
+    assert (resumed.tally.done, resumed.tally.skipped) == (3, 3)
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+def test_a_search_that_fails_midway_leaves_a_run_to_continue(folder: Path, tmp_path: Path) -> None:
+    def failing() -> Iterator[Source]:
+        yield from sources(folder)[:3]
+        raise OSError("the disk is gone")
+
+    session(tmp_path / "whole", sources(folder))
+    with pytest.raises(OSError, match="the disk is gone"):
+        session(tmp_path / "run", failing())
+    session(tmp_path / "run", sources(folder))
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path) -> None:
+    session(tmp_path / "run", sources(folder))
+    before = files(tmp_path / "run"), rows(tmp_path / "run")
+    again = session(tmp_path / "run", sources(folder))
+    assert (again.tally.done, again.tally.skipped) == (0, 6)
+    assert (files(tmp_path / "run"), rows(tmp_path / "run")) == before
+
+
+def test_images_that_come_later_get_the_square_chosen_before(folder: Path, tmp_path: Path) -> None:
+    alone = {}
+    for image in sources(folder):
+        session(tmp_path / image.path.stem, [image])
+        alone[image.path.stem] = meta(tmp_path / image.path.stem, "init_side")
+    first, other = next((a, b) for a in alone for b in alone if alone[a] != alone[b])
+    images = {image.path.stem: image for image in sources(folder)}
+    session(tmp_path / "run", [images[first]])
+    later = session(tmp_path / "run", images.values())
+    assert (later.tally.done, later.tally.skipped) == (5, 1)
+    assert {row["init_side"] for row in rows(tmp_path / "run")} == {alone[first]}
+    session(tmp_path / "forced", images.values(), SETTINGS.updated({"init_sides": [alone[first]]}))
+    assert files(tmp_path / "run") == files(tmp_path / "forced")
+    assert mask_of(tmp_path / "run", other).tolist() != mask_of(tmp_path / other, other).tolist()
+
+
+def test_images_that_come_later_grow_from_the_chosen_square_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session(tmp_path / "run", sources(folder)[:2])
+    grown: list[Any] = []
+
+    def recorded(images: Any, sides: Any, config: IEMConfig) -> Any:
+        grown.append(sides)
+        return solve(images, sides, config)
+
+    monkeypatch.setattr("iem_xp.runs.pipeline.solve", recorded)
+    session(tmp_path / "run", sources(folder))
+    assert grown == [(meta(tmp_path / "run", "init_side"),)]
+
+
+def test_a_failed_image_is_tried_again(folder: Path, tmp_path: Path) -> None:
+    session(tmp_path / "whole", sources(folder), SETTINGS.updated({"choose": "image"}))
+    intact = (folder / "cat.png").read_bytes()
+    (folder / "cat.png").write_bytes(intact[:500])
+    settings = SETTINGS.updated({"choose": "image"})
+    assert session(tmp_path / "run", sources(folder), settings).tally.failed == 1
+    assert session(tmp_path / "run", sources(folder), settings).tally.failed == 1
+    (folder / "cat.png").write_bytes(intact)
+    mended = session(tmp_path / "run", sources(folder), settings)
+    assert (mended.tally.done, mended.tally.failed, mended.tally.skipped) == (1, 0, 5)
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("fate", ["deleted", "replaced by another size", "truncated"])
+def test_an_image_that_changes_before_its_pictures_are_drawn_fails_alone(
+    folder: Path, tmp_path: Path, fate: str
+) -> None:
+    images, cat = sources(folder), folder / "cat.png"
+    with Run.resume(tmp_path / "run", {}) as run:
+        segmenter = Segmenter(run, SETTINGS, outputs=["overlay"])
+        segmenter.segment(images)
+        if fate == "deleted":
+            cat.unlink()
+        elif fate == "truncated":
+            cat.write_bytes(cat.read_bytes()[:500])
+        else:
+            photograph("cat", 40, 48).save(cat)
+        segmenter.finish()
+    assert (segmenter.tally.done, segmenter.tally.failed) == (5, 1)
+    (failed,) = (row for row in rows(tmp_path / "run") if row["status"] == "failed")
+    assert failed["path"] == str(cat)
+    assert str(cat) in failed["error"]
+    assert not [name for name in files(tmp_path / "run") if "cat" in name]
+
+
+def test_pictures_of_whole_images_have_their_size_and_inpaintings_the_working_size(
+    folder: Path, tmp_path: Path
+) -> None:
+    session(tmp_path / "run", sources(folder), outputs=("cutout", "overlay", "inpainted"))
+    for name in NAMES:
+        image, mask = read_image(folder / f"{name}.png").pixels, mask_of(tmp_path / "run", name)
+        cut = iio.imread(tmp_path / "run" / "cutouts" / f"{name}.png")
+        np.testing.assert_array_equal(cut, cutout(image, mask > 0))
+        assert iio.imread(tmp_path / "run" / "overlays" / f"{name}.png").shape == (40, 48, 3)
+        assert iio.imread(tmp_path / "run" / "inpainted" / f"{name}.png").shape == (32, 38, 3)
+
+
+def test_pictures_of_crops_have_the_working_size(folder: Path, tmp_path: Path) -> None:
+    settings = SETTINGS.updated({"fit": "crop"})
+    session(tmp_path / "run", sources(folder), settings, outputs=("cutout", "overlay", "inpainted"))
+    for made, channels in (("cutouts", 4), ("overlays", 3), ("inpainted", 3)):
+        assert iio.imread(tmp_path / "run" / made / "cat.png").shape == (32, 32, channels)
+    crop = fit_image(read_image(folder / "cat.png").pixels, 32, "crop")
+    np.testing.assert_array_equal(iio.imread(tmp_path / "run" / "cutouts" / "cat.png")[..., :3], crop)
+
+
+def test_what_was_altered_on_reading_is_noted(folder: Path, tmp_path: Path) -> None:
+    photograph("cat", 48, 40).convert("RGBA").resize((48, 40)).save(folder / "opaque.png")
+    clear = photograph("cat", 48, 40).convert("RGBA")
+    clear.putalpha(100)
+    clear.save(folder / "clear.png")
+    segmenter = session(tmp_path / "run", sources(folder))
+    assert segmenter.tally.notes == {"alpha ignored": 1}
+    notes = {Path(row["path"]).stem: row["notes"] for row in rows(tmp_path / "run")}
+    assert notes["clear"] == "alpha ignored"
+    assert notes["opaque"] is None
+
+
+def test_progress_counts_every_image_once(folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.png").write_bytes(b"")
+    for _ in range(2):
+        counted: list[int] = []
+        with Run.resume(tmp_path / "run", {}) as run:
+            segmenter = Segmenter(run, SETTINGS, batch_size=2, advance=counted.append)
+            segmenter.segment(sources(folder))
+            segmenter.finish()
+        assert sum(counted) == 7
+
+
+def test_a_run_leaves_no_candidates_behind(folder: Path, tmp_path: Path) -> None:
+    session(tmp_path / "run", sources(folder))
+    with Run.open(tmp_path / "run") as run:
+        assert run.counts() == (6, 0, 0)
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    original = tmp_path / "cat.png"
+    photograph("cat", 300, 200).save(original)
+
+    def peak(count: int) -> int:
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for number in range(count):
+            shutil.copyfile(original, folder / f"{number}.png")
+        images = sources(folder)
+        tracemalloc.start()
+        try:
+            session(tmp_path / f"run-{count}", images, Settings(IEMConfig(iterations=1)), batch_size=4)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(4)  # what is imported and cached at first use
+    # An image is 72 kB at its working size: holding those of 50 more would take 3.6 MB.
+    assert peak(60) - peak(10) < 1_000_000
