@@ -325,7 +325,7 @@ def test_when_all_fail_no_square_is_claimed() -> None:
         (["nowhere"], "'nowhere': no such file or folder"),
         (["no/*.png"], "'no/*.png': no file matches"),
         (["empty"], "no image found in 'empty'"),
-        (["photos", "-o", "photos"], "photos is the folder of the run, which is not searched"),
+        (["photos", "-o", "photos"], "the folder of the run; use another -o"),
         ([], "INPUT"),
         (["photos", "--sigmma", "2"], "--sigma"),
         (["photos", "--device", "banana"], "--device banana"),

@@ -57,8 +57,8 @@ def session(
     advance: Callable[[int], object] = lambda count: None,
 ) -> Segmenter:
     with Run.resume(run_folder, settings.as_dict()) as run:
-        segmenter = Segmenter(run, settings, batch_size=batch_size, outputs=outputs, advance=advance)
-        segmenter.segment(images)
+        segmenter = Segmenter(run, settings, batch_size=batch_size, outputs=outputs)
+        segmenter.segment(images, advance)
         segmenter.finish()
     return segmenter
 
@@ -377,10 +377,13 @@ def test_progress_counts_every_image_once(folder: Path, tmp_path: Path) -> None:
     for _ in range(2):
         counted: list[int] = []
         with Run.resume(tmp_path / "run", {}) as run:
-            segmenter = Segmenter(run, SETTINGS, batch_size=2, advance=counted.append)
-            segmenter.segment(sources(folder))
-            segmenter.finish()
+            segmenter = Segmenter(run, SETTINGS, batch_size=2)
+            segmenter.segment(sources(folder), counted.append)
+            written: list[int] = []
+            waiting = len(run.pending)
+            segmenter.finish(written.append)
         assert sum(counted) == 7
+        assert sum(written) == waiting
 
 
 def test_a_run_leaves_no_candidates_behind(folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from iem_xp.runs.database import FORMAT_VERSION, RunError
-from iem_xp.runs.pending import Candidate, _packed, _unpacked
+from iem_xp.runs.pending import _packed, _unpacked
+from iem_xp.runs.records import Candidate, Entry
 from iem_xp.runs.sources import Source
 from iem_xp.runs.store import Counts, Failure, Run
 
@@ -35,17 +36,14 @@ def source(name: str, mask: str | None = None) -> Source:
     return Source(Path("/images") / name, mask or f"{Path(name).stem}.png")
 
 
-def record_done(run: Run, image: Source, **fields: Any) -> None:
-    values = {
-        "width": 30,
-        "height": 20,
-        "init_side": 78,
-        "inpainting_error": 0.5,
-        "updates": 12,
-        "foreground_share": 0.25,
-        "seconds": 0.1,
-    }
-    run.record_done(image, **{**values, **fields})
+ENTRY = Entry(source=Source(Path(), ""), width=30, height=20, seconds=0.5)
+CANDIDATE = Candidate(side=78, mask=np.zeros((3, 5), bool), inpainting_error=0.5, updates=12)
+
+
+def record_done(run: Run, image: Source, foreground_share: float = 0.25, **fields: Any) -> None:
+    """Record an image; `fields` are those of its Entry and Candidate."""
+    entry = {name: fields.pop(name) for name in Entry._fields if name in fields}
+    run.record_done(ENTRY._replace(source=image, **entry), CANDIDATE._replace(**fields), foreground_share)
 
 
 def wait(run: Run, image: Source, errors: Sequence[float], **fields: Any) -> None:
@@ -54,7 +52,7 @@ def wait(run: Run, image: Source, errors: Sequence[float], **fields: Any) -> Non
         Candidate(side, np.full((3, 5), side == 78), error, updates=7)
         for side, error in zip((44, 78, 92), errors, strict=False)
     ]
-    run.pending.add(image, candidates, **{"width": 30, "height": 20, "seconds": 0.5, **fields})
+    run.pending.add(ENTRY._replace(source=image, **fields), candidates)
 
 
 def rows(run: Run, query: str) -> list[tuple[Any, ...]]:
@@ -164,14 +162,13 @@ def test_numbers_are_plain_numbers(run: Run) -> None:
     record_done(
         run,
         source("a.jpg"),
-        width=np.int64(30),
         inpainting_error=np.float32(0.5),
         updates=np.int32(3),
         foreground_share=np.float32(0.25),
-        init_side=np.int64(44),
+        side=np.int64(44),
     )
-    query = "SELECT width, inpainting_error, updates, foreground_share, init_side FROM images"
-    assert rows(run, query) == [(30, 0.5, 3, 0.25, 44)]
+    query = "SELECT inpainting_error, updates, foreground_share, init_side FROM images"
+    assert rows(run, query) == [(0.5, 3, 0.25, 44)]
 
 
 def test_done_and_pending_images_are_not_admitted_but_failed_ones_are(run: Run) -> None:
@@ -264,16 +261,16 @@ def test_pending_images_come_back_whole_while_they_are_recorded(
     for image in images:
         wait(run, image, [0.1, 0.2], notes="converted from CMYK")
     seen = []
-    for image in run.pending.with_side(78):
-        seen.append(image.source)
-        assert image.candidate.side == 78
-        assert image.candidate.inpainting_error == 0.2
-        assert image.candidate.updates == 7
-        assert image.candidate.mask.dtype == bool
-        assert image.candidate.mask.shape == (3, 5)
-        assert image.candidate.mask.all()
-        assert image[2:] == (30, 20, 0.5, "converted from CMYK")
-        record_done(run, image.source)
+    for entry, candidate in run.pending.with_side(78):
+        seen.append(entry.source)
+        assert candidate.side == 78
+        assert candidate.inpainting_error == 0.2
+        assert candidate.updates == 7
+        assert candidate.mask.dtype == bool
+        assert candidate.mask.shape == (3, 5)
+        assert candidate.mask.all()
+        assert entry[1:] == (30, 20, 0.5, "converted from CMYK")
+        record_done(run, entry.source)
     assert seen == images
     assert len(run.pending) == 0
 
@@ -282,9 +279,9 @@ def test_candidates_leave_no_space_behind(run: Run, folder: Path) -> None:
     noise = np.random.default_rng(0).random((200, 200)) < 0.5
     for index in range(50):
         candidate = Candidate(44, noise, 0.5, 1)
-        run.pending.add(source(f"{index}.jpg"), [candidate], width=1, height=1, seconds=0)
-    for image in run.pending.with_side(44):
-        record_done(run, image.source)
+        run.pending.add(ENTRY._replace(source=source(f"{index}.jpg")), [candidate])
+    for entry, _ in run.pending.with_side(44):
+        record_done(run, entry.source)
     run.compact()
     run.close()
     assert (folder / "run.sqlite").stat().st_size < 100_000
@@ -301,7 +298,7 @@ def test_masks_survive_packing(data: st.DataObject, height: int, width: int) -> 
 def test_any_file_name_comes_back(run: Run, name: str) -> None:
     image = source(name, f"sub/{name}")
     wait(run, image, [0.1])
-    assert [waiting.source for waiting in run.pending.with_side(44)] == [image]
+    assert [entry.source for entry, _ in run.pending.with_side(44)] == [image]
     run.record_failed(image, f"cannot read {name}")
     assert [failure.path for failure in run.failures()] == [image.path]
     record_done(run, image)

@@ -35,7 +35,7 @@ LISTED = 20
     help="Folder of the run.  [default: iem-run]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the run that is there, instead of continuing it.")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after this many images.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take only the first so many images.")
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
@@ -139,9 +139,14 @@ def _remarks(folder: Path, search: ImageSearch, summary: dict[str, Any]) -> Iter
         with Run.open(folder) as run:
             failures = run.failures()
         for failure in failures[:LISTED]:
-            yield f"failed: {failure.error}"
+            yield f"failed: {_printable(failure.error)}"
         if len(failures) > LISTED:
             yield f"... and {len(failures) - LISTED} more: table images of {folder / 'run.sqlite'}"
+
+
+def _printable(text: str) -> str:
+    """A message on one line, whatever is in a file's name."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _as_text(summary: dict[str, Any], settings: Settings) -> str:

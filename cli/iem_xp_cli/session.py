@@ -15,7 +15,7 @@ import click
 from tqdm import tqdm
 
 from iem_xp.runs.database import RunError
-from iem_xp.runs.pipeline import Output, Segmenter
+from iem_xp.runs.pipeline import Advance, Output, Segmenter
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import Source, SourceError
 from iem_xp.runs.store import Run
@@ -30,6 +30,13 @@ def messages() -> Iterator[None]:
         raise click.UsageError(str(error)) from error
     except (OSError, sqlite3.Error) as error:
         raise click.ClickException(f"{error}; the same command continues once this is mended") from error
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Advance]:
+    """Progress, rate and time left, on a terminal and if there is something to do."""
+    with tqdm(total=total, desc=title, unit="image", disable=None if total else True, smoothing=0.05) as bar:
+        yield bar.update
 
 
 def segment_folder(
@@ -78,23 +85,25 @@ def segment_folder(
     versions = {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "imageio")}
     start = time.perf_counter()
     make = partial(Run.create, overwrite=True) if overwrite else Run.resume
-    with (
-        make(folder, configuration, {"versions": versions}) as run,
-        tqdm(total=total, unit="image", disable=None, smoothing=0.05) as bar,
-    ):
-        segmenter = Segmenter(
-            run, settings, device=device, batch_size=batch_size, outputs=outputs, advance=bar.update
-        )
+    with make(folder, configuration, {"versions": versions}) as run:
+        segmenter = Segmenter(run, settings, device=device, batch_size=batch_size, outputs=outputs)
+        kept = run.get_meta("init_side")
         try:
-            segmenter.segment(sources)
-            segmenter.finish()
+            with _bar("segmenting", total) as advance:
+                segmenter.segment(sources, advance)
+            with _bar("writing masks", len(run.pending)) as advance:
+                segmenter.finish(advance)
         except KeyboardInterrupt:
-            bar.close()
             counts = run.counts()
             raise KeyboardInterrupt(
                 f"{counts.done + counts.pending} of {total} images are segmented; the same command continues"
             ) from None
-        bar.close()
+        if kept and segmenter.tally.done:
+            click.echo(
+                f"the initial square of {kept} was chosen from the images of an earlier session and is kept; "
+                "--overwrite chooses anew",
+                err=True,
+            )
         tally, seconds = segmenter.tally, time.perf_counter() - start
         sides = settings.config.init_sides
         return {

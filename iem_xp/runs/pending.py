@@ -6,47 +6,15 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from iem_xp.images import Mask
 from iem_xp.runs.database import Database, stored_path, stored_text
+from iem_xp.runs.records import Candidate, Entry
 from iem_xp.runs.sources import Source
 
 _BATCH = 256
-
-
-class Candidate(NamedTuple):
-    """What the search made of one initial square.
-
-    Attributes
-    ----------
-    side : int
-        Side of the square, as in `IEMConfig.init_sides`.
-    mask : ndarray of bool, (height, width)
-        The mask at working size.
-    inpainting_error : float
-        Inpainting error of `mask`.
-    updates : int
-        Updates computed.
-    """
-
-    side: int
-    mask: NDArray[np.bool_]
-    inpainting_error: float
-    updates: int
-
-
-class PendingImage(NamedTuple):
-    """An image with the candidate of the chosen square; the other fields are those of `PendingImages.add`."""
-
-    source: Source
-    candidate: Candidate
-    width: int
-    height: int
-    seconds: float
-    notes: str | None
 
 
 class PendingImages:
@@ -59,31 +27,9 @@ class PendingImages:
         count: int = self._database.execute("SELECT COUNT(*) FROM pending").fetchone()[0]
         return count
 
-    def add(
-        self,
-        source: Source,
-        candidates: Sequence[Candidate],
-        *,
-        width: int,
-        height: int,
-        seconds: float,
-        notes: str | None = None,
-    ) -> None:
-        """Keep an image's candidates until the choice; they replace a failure.
-
-        Parameters
-        ----------
-        source : Source
-            The image.
-        candidates : sequence of Candidate
-            One for each initial square, masks of one shape.
-        width, height : int
-            Size of the image itself, in pixels.
-        seconds : float
-            Time spent on the image so far.
-        notes : str, optional
-            What the user should know of this image.
-        """
+    def add(self, entry: Entry, candidates: Sequence[Candidate]) -> None:
+        """Keep an image's candidates, one for each square, until the choice; they replace a failure."""
+        source = entry.source
         path = stored_path(source.path)
         ((working_height, working_width),) = {candidate.mask.shape for candidate in candidates}
         with self._database.transaction():
@@ -95,15 +41,15 @@ class PendingImages:
                 (
                     path,
                     stored_path(source.mask),
-                    int(width),
-                    int(height),
+                    entry.width,
+                    entry.height,
                     working_width,
                     working_height,
-                    float(seconds),
-                    stored_text(notes),
+                    entry.seconds,
+                    stored_text(entry.notes),
                 ),
             ).lastrowid
-            for side, mask, error, updates in candidates:
+            for side, mask, error, updates in candidates:  # NumPy's numbers would be stored as BLOBs
                 self._database.execute(
                     "INSERT INTO candidates (pending, side, inpainting_error, updates, mask)"
                     " VALUES (?, ?, ?, ?, ?)",
@@ -141,7 +87,7 @@ class PendingImages:
                 self._database.set_meta("init_side", chosen)
         return chosen
 
-    def with_side(self, side: int) -> Iterator[PendingImage]:
+    def with_side(self, side: int) -> Iterator[tuple[Entry, Candidate]]:
         """Iterate over the images, each with its candidate of one side.
 
         Images may be recorded as done or failed meanwhile.
@@ -156,21 +102,15 @@ class PendingImages:
         ).fetchall():
             last = rows[-1][0]
             for _, path, name, width, height, *working, seconds, notes, packed, error, updates in rows:
-                mask = _unpacked(packed, *working)
-                yield PendingImage(
-                    Source(Path(os.fsdecode(path)), os.fsdecode(name)),
-                    Candidate(side, mask, error, updates),
-                    width,
-                    height,
-                    seconds,
-                    notes,
-                )
+                source = Source(Path(os.fsdecode(path)), os.fsdecode(name))
+                candidate = Candidate(side, _unpacked(packed, *working), error, updates)
+                yield Entry(source, width, height, seconds, notes), candidate
 
 
-def _packed(mask: NDArray[np.bool_]) -> bytes:
+def _packed(mask: Mask) -> bytes:
     return zlib.compress(np.packbits(mask).tobytes())
 
 
-def _unpacked(packed: bytes, width: int, height: int) -> NDArray[np.bool_]:
+def _unpacked(packed: bytes, width: int, height: int) -> Mask:
     bits = np.frombuffer(zlib.decompress(packed), np.uint8)
     return np.unpackbits(bits, count=height * width).view(np.bool_).reshape(height, width)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from iem_xp.images import (
     write_atomically,
 )
 from iem_xp.layout import check_images
-from iem_xp.runs.pending import Candidate
+from iem_xp.runs.records import Candidate, Entry
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import Source
 from iem_xp.runs.store import Run
@@ -37,7 +37,12 @@ Output = Literal["cutout", "overlay", "inpainted"]
 FOLDERS: dict[Output, str] = {"cutout": "cutouts", "overlay": "overlays", "inpainted": "inpainted"}
 """Folder of each optional output, beside `masks`, with the same file names."""
 
+Advance = Callable[[int], object]
 _ADMITTED = 1000
+
+
+def _ignore(n: int) -> None:
+    """Report no progress."""
 
 
 @dataclass
@@ -64,15 +69,6 @@ class Tally:
             self.stages[stage] += time.perf_counter() - start
 
 
-class _Opened(NamedTuple):
-    source: Source
-    working: Pixels
-    height: int
-    width: int
-    notes: str | None
-    seconds: float
-
-
 class Segmenter:
     """Segments images into a run.
 
@@ -86,8 +82,6 @@ class Segmenter:
         Images held at a time, at their working size; those of one size are segmented together.
     outputs : collection of {"cutout", "overlay", "inpainted"}
         Pictures to write beside the masks.
-    advance : callable, optional
-        Called with the number of images that were just finished or skipped.
     """
 
     def __init__(
@@ -98,7 +92,6 @@ class Segmenter:
         device: str = "cpu",
         batch_size: int = 64,
         outputs: Iterable[Output] = (),
-        advance: Callable[[int], object] = lambda n: None,
     ) -> None:
         self.run = run
         self.settings = settings
@@ -106,53 +99,54 @@ class Segmenter:
         self._device = device
         self._batch_size = batch_size
         self._outputs = tuple(outputs)
-        self._advance = advance
         chosen = run.get_meta("init_side")
         self._sides = settings.config.init_sides if chosen is None else (chosen,)
 
-    def segment(self, sources: Iterable[Source]) -> None:
+    def segment(self, sources: Iterable[Source], advance: Advance = _ignore) -> None:
         """Segment every image that the run does not have yet.
 
         If one initial square is to be chosen for all, the masks of every square wait in the run, packed,
-        until `finish`.
+        until `finish`. `advance` is called with the number of images just segmented, failed or skipped.
         """
-        for batch in self._batches(self._open(self._admitted(sources))):
+        for batch in self._batches(self._open(self._admitted(sources, advance), advance)):
             with self.tally.timed("compute"):
                 start = time.perf_counter()
-                ascents = self._solve(np.stack([image.working for image in batch]))
+                ascents = self._solve(np.stack([working for _, working in batch]))
                 seconds = (time.perf_counter() - start) / len(batch)
-            batch = [image._replace(seconds=image.seconds + seconds) for image in batch]
+            entries = [entry._replace(seconds=entry.seconds + seconds) for entry, _ in batch]
             with self.tally.timed("write"):
                 if len(self._sides) > 1 and self.settings.config.choose == "dataset":
-                    self._keep(batch, ascents)
+                    self._keep(entries, ascents)
                 else:
-                    self._write(batch, ascents)
-            self._advance(len(batch))
+                    self._write(entries, ascents)
+            advance(len(batch))
 
-    def finish(self) -> None:
-        """Choose the square for the whole data set, if that is still to be done, and write its masks."""
+    def finish(self, advance: Advance = _ignore) -> None:
+        """Choose the square for the whole data set, if that is still to be done, and write its masks.
+
+        `advance` is called with the number of images just written.
+        """
         if not len(self.run.pending):
             return
         side = self.run.pending.choose_side(self.settings.config.init_sides)
         if side is None:
             return
         with self.tally.timed("write"):
-            for image in self.run.pending.with_side(side):
-                self._finish(
-                    image.source, image.candidate, image.height, image.width, image.seconds, image.notes
-                )
+            for entry, candidate in self.run.pending.with_side(side):
+                self._finish(entry, candidate)
+                advance(1)
         self.run.compact()
 
-    def _admitted(self, sources: Iterable[Source]) -> Iterator[Source]:
+    def _admitted(self, sources: Iterable[Source], advance: Advance) -> Iterator[Source]:
         sources = iter(sources)
         while found := list(islice(sources, _ADMITTED)):
             # Those that wait for the choice of their square count when they are done.
             self.tally.skipped += sum(map(self.run.is_done, found))
             admitted = self.run.admit(found)
-            self._advance(len(found) - len(admitted))
+            advance(len(found) - len(admitted))
             yield from admitted
 
-    def _open(self, sources: Iterable[Source]) -> Iterator[_Opened]:
+    def _open(self, sources: Iterable[Source], advance: Advance) -> Iterator[tuple[Entry, Pixels]]:
         for source in sources:
             start = time.perf_counter()
             try:
@@ -161,19 +155,19 @@ class Segmenter:
                     working = fit_image(photograph.pixels, self.settings.size, self.settings.fit)
             except ImageError as error:
                 self._fail(source, error)
-                self._advance(1)
+                advance(1)
                 continue
             self.tally.notes.update(photograph.notes)
             height, width = photograph.pixels.shape[:2]
             notes = "; ".join(photograph.notes) or None
-            yield _Opened(source, working, height, width, notes, time.perf_counter() - start)
+            yield Entry(source, width, height, time.perf_counter() - start, notes), working
 
-    def _batches(self, images: Iterable[_Opened]) -> Iterator[list[_Opened]]:
+    def _batches(self, images: Iterable[tuple[Entry, Pixels]]) -> Iterator[list[tuple[Entry, Pixels]]]:
         """Images of one working size together; the largest group goes when as many as allowed are held."""
-        groups: dict[tuple[int, ...], list[_Opened]] = defaultdict(list)
+        groups: dict[tuple[int, ...], list[tuple[Entry, Pixels]]] = defaultdict(list)
         held = 0
-        for image in images:
-            groups[image.working.shape].append(image)
+        for entry, working in images:
+            groups[working.shape].append((entry, working))
             held += 1
             if held == self._batch_size:
                 batch = groups.pop(max(groups, key=lambda shape: len(groups[shape])))
@@ -186,34 +180,24 @@ class Segmenter:
         ascents = solve(on_device, self._sides, self.settings.config)
         return [Ascent(*map(to_host, ascent)) for ascent in ascents]
 
-    def _keep(self, batch: list[_Opened], ascents: list[Ascent]) -> None:
+    def _keep(self, entries: list[Entry], ascents: list[Ascent]) -> None:
         with self.run.transaction():
-            for i, image in enumerate(batch):
+            for i, entry in enumerate(entries):
                 candidates = [
-                    Candidate(side, ascent.masks[i], ascent.inpainting_error[i], ascent.updates[i])
+                    Candidate(side, *(array[i] for array in ascent))
                     for side, ascent in zip(self._sides, ascents, strict=True)
                 ]
-                self.run.pending.add(
-                    image.source,
-                    candidates,
-                    width=image.width,
-                    height=image.height,
-                    seconds=image.seconds,
-                    notes=image.notes,
-                )
+                self.run.pending.add(entry, candidates)
 
-    def _write(self, batch: list[_Opened], ascents: list[Ascent]) -> None:
+    def _write(self, entries: list[Entry], ascents: list[Ascent]) -> None:
         chosen = choose(ascents, self._sides, self.settings.config)
-        for i, (source, _, height, width, notes, seconds) in enumerate(batch):
-            candidate = Candidate(
-                int(chosen.init_side[i]), chosen.masks[i], chosen.inpainting_error[i], chosen.updates[i]
-            )
-            self._finish(source, candidate, height, width, seconds, notes)
+        found = (chosen.init_side, chosen.masks, chosen.inpainting_error, chosen.updates)
+        for entry, *candidate in zip(entries, *found, strict=True):
+            self._finish(entry, Candidate(*candidate))
 
-    def _finish(
-        self, source: Source, candidate: Candidate, height: int, width: int, seconds: float, notes: str | None
-    ) -> None:
-        mask = self._own_size(candidate.mask, height, width)
+    def _finish(self, entry: Entry, candidate: Candidate) -> None:
+        source = entry.source
+        mask = self._own_size(candidate.mask, entry)
         try:
             if self._outputs:
                 self._write_outputs(source, candidate.mask, mask)
@@ -221,17 +205,7 @@ class Segmenter:
             self._fail(source, error)
             return
         write_atomically(self.run.masks / source.mask, encode_mask(mask))
-        self.run.record_done(
-            source,
-            width=width,
-            height=height,
-            init_side=candidate.side,
-            inpainting_error=candidate.inpainting_error,
-            updates=candidate.updates,
-            foreground_share=float(np.mean(mask)),
-            seconds=seconds,
-            notes=notes,
-        )
+        self.run.record_done(entry, candidate, float(np.mean(mask)))
         self.tally.done += 1
 
     def _write_outputs(self, source: Source, working_mask: Mask, mask: Mask) -> None:
@@ -249,9 +223,9 @@ class Segmenter:
                 made = rendering.inpainted(working, working_mask, self.settings.config)
             write_atomically(self.run.folder / FOLDERS[output] / source.mask, encode_png(made))
 
-    def _own_size(self, mask: Mask, height: int, width: int) -> Mask:
+    def _own_size(self, mask: Mask, entry: Entry) -> Mask:
         # A crop's mask stands for the crop alone: of the rest of the image nothing is known.
-        return mask if self.settings.fit == "crop" else restore_mask(mask, height, width)
+        return mask if self.settings.fit == "crop" else restore_mask(mask, entry.height, entry.width)
 
     def _fail(self, source: Source, error: ImageError) -> None:
         self.run.record_failed(source, str(error))

@@ -68,6 +68,8 @@ class ImageSearch:
     def _expand(self, given: str) -> tuple[list[str], str]:
         """Paths that one argument stands for, and the folder that their mask names start from."""
         path = os.path.abspath(given)
+        if self._excludes(Path(path)):
+            raise SourceError(f"{given!r}: in {self._exclude}, the folder of the run; use another -o")
         if os.path.isdir(given):
             return [path], path
         if os.path.lexists(given):
@@ -177,8 +179,6 @@ class ImageSearch:
     def _nothing_found(self, inputs: Sequence[str]) -> str:
         lines = [f"no image found in {', '.join(map(repr, inputs)) or 'no input at all'}"]
         lines.append(f"looked for {', '.join(sorted(self._suffixes))}")
-        if self._exclude and _identity(self._exclude) in {_identity(given) for given in inputs} - {None}:
-            lines.append(f"{self._exclude} is the folder of the run, which is not searched")
         if self.left_out:
             counts = ", ".join(f"{n} x {suffix or 'no suffix'}" for suffix, n in self.left_out.most_common(5))
             lines.append(f"left out {counts}")

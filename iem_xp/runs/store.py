@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from iem_xp.runs.database import Database, RunError, stored_path, stored_text
 from iem_xp.runs.pending import PendingImages
+from iem_xp.runs.records import Candidate, Entry
 from iem_xp.runs.sources import Source, distinct
 
 _FILE = "run.sqlite"
@@ -217,20 +218,9 @@ class Run:
         query = f"SELECT 1 FROM images WHERE {image} UNION ALL SELECT 1 FROM pending WHERE {pending}"
         return self._database.execute(query, (value, value)).fetchone() is not None
 
-    def record_done(
-        self,
-        source: Source,
-        *,
-        width: int,
-        height: int,
-        init_side: int,
-        inpainting_error: float,
-        updates: int,
-        foreground_share: float,
-        seconds: float,
-        notes: str | None = None,
-    ) -> None:
+    def record_done(self, entry: Entry, candidate: Candidate, foreground_share: float) -> None:
         """Record an image whose mask is written; it replaces a failure and ends the image's waiting."""
+        source = entry.source
         path = stored_path(source.path)
         with self.transaction():
             self._database.execute("DELETE FROM pending WHERE path = ?", (path,))
@@ -241,16 +231,16 @@ class Run:
                 " VALUES (?, 'done', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     path,
-                    # NumPy's numbers would be stored as BLOBs.
-                    int(width),
-                    int(height),
+                    entry.width,
+                    entry.height,
                     stored_path(source.mask),
-                    int(init_side),
-                    float(inpainting_error),
-                    int(updates),
+                    # NumPy's numbers would be stored as BLOBs.
+                    int(candidate.side),
+                    float(candidate.inpainting_error),
+                    int(candidate.updates),
                     float(foreground_share),
-                    float(seconds),
-                    stored_text(notes),
+                    entry.seconds,
+                    stored_text(entry.notes),
                 ),
             )
         self._database.claims.pop(source.mask, None)

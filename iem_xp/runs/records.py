@@ -1,0 +1,51 @@
+"""What a run knows of an image: when it has been read, and when it has been segmented."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from iem_xp.images import Mask
+from iem_xp.runs.sources import Source
+
+
+class Entry(NamedTuple):
+    """An image that has been read.
+
+    Attributes
+    ----------
+    source : Source
+        Where it is, and where its mask goes.
+    width, height : int
+        Its own size, in pixels, upright.
+    seconds : float
+        Time spent on it so far.
+    notes : str, optional
+        What was left out on reading.
+    """
+
+    source: Source
+    width: int
+    height: int
+    seconds: float
+    notes: str | None = None
+
+
+class Candidate(NamedTuple):
+    """What the search made of one initial square.
+
+    Attributes
+    ----------
+    side : int
+        Side of the square, as in `IEMConfig.init_sides`.
+    mask : bool array (h, w)
+        The mask at working size.
+    inpainting_error : float
+        L_inp of `mask`.
+    updates : int
+        Updates computed.
+    """
+
+    side: int
+    mask: Mask
+    inpainting_error: float
+    updates: int
