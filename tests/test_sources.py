@@ -98,8 +98,9 @@ def test_the_run_folder_is_not_searched(here: Path) -> None:
     run = here / "imgs/run"
     assert list(found("imgs", exclude=run)) == ["imgs/a.png"]
     assert list(found("imgs/**/*.png", exclude=run)) == ["imgs/a.png"]
-    with pytest.raises(SourceError, match="no image found in 'imgs/run'"):
-        search("imgs/run", exclude=run)
+    for inside in ("imgs/run", "imgs/run/masks", "imgs/run/masks/a.png"):
+        with pytest.raises(SourceError, match="the folder of the run; use another -o"):
+            found(inside, exclude=run)
 
 
 def test_the_run_folder_may_be_made_during_the_search(here: Path) -> None:
