@@ -15,7 +15,11 @@ Array = Any
 
 
 class DeviceError(RuntimeError):
-    """A device that cannot be had; the message says why and what mends it."""
+    """A device that cannot be had, for a `cause`; the message says what mends it, too."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(f"{cause}; {remedy}")
+        self.cause = cause
 
 
 def namespace(**arrays: Array) -> Any:
@@ -27,6 +31,8 @@ def namespace(**arrays: Array) -> Any:
         If one of them is no array, or they come from different libraries; the message names them.
     """
     for name, array in arrays.items():
+        if isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"{name} must be no masked array, since every pixel counts; fill it first")
         if not is_array_api_obj(array):
             raise TypeError(
                 f"{name} must be an array (NumPy, CuPy, JAX, PyTorch, ...), not {type(array).__name__}"
@@ -82,30 +88,27 @@ def resolve_device(name: str) -> tuple[str, str]:
     try:
         count = _count_gpus()
         if int(index or 0) >= count:
-            raise DeviceError(f"there is no {name}: this machine has {count} GPU(s), numbered from 0")
+            raise DeviceError(f"there is no {name}", f"this machine has {count} GPU(s), numbered from 0")
     except DeviceError as error:
         if kind == "auto":
-            return "cpu", f"no GPU: {error}"
+            return "cpu", f"no GPU: {error.cause}"
         raise
     return f"gpu:{int(index or 0)}", "as asked" if kind == "gpu" else "a GPU is available"
 
 
 def _count_gpus() -> int:
     if importlib.util.find_spec("cupy") is None:
-        raise DeviceError("CuPy is not installed; install it with: pip install 'iem-xp[gpu]'")
+        raise DeviceError("CuPy is not installed", "install it with: pip install 'iem-xp[gpu]'")
     try:
         import cupy
 
         return int(cupy.cuda.runtime.getDeviceCount())
     except ImportError as error:
-        raise DeviceError(
-            f"CuPy cannot be imported ({error}); "
-            "reinstall it with: pip install --force-reinstall 'iem-xp[gpu]'"
-        ) from error
+        remedy = "reinstall it with: pip install --force-reinstall 'iem-xp[gpu]'"
+        raise DeviceError(f"CuPy cannot be imported ({error})", remedy) from error
     except RuntimeError as error:
-        raise DeviceError(
-            f"CUDA reports: {error}; check that `nvidia-smi` lists a GPU and update its driver"
-        ) from error
+        remedy = "check that `nvidia-smi` lists a GPU, and update its driver"
+        raise DeviceError(f"CUDA reports: {error}", remedy) from error
 
 
 def to_device(array: Array, device: str) -> Array:

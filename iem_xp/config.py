@@ -71,7 +71,7 @@ class IEMConfig:
                 f"kernel_size must be odd, so that the filter has a centre, not {self.kernel_size}"
             )
         sides = self.init_sides
-        if not isinstance(sides, Iterable):
+        if isinstance(sides, str) or not isinstance(sides, Iterable):
             sides = (sides,)
         object.__setattr__(self, "init_sides", tuple(_integer("init_sides", side, 1) for side in sides))
         if not self.init_sides:
@@ -85,6 +85,21 @@ class IEMConfig:
         for name in ("boundary_only", "smooth"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
+
+
+def config_or_default(config: IEMConfig | None) -> IEMConfig:
+    """The configuration, or the paper's for None.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    if config is None:
+        return IEMConfig()
+    if not isinstance(config, IEMConfig):
+        raise TypeError(f"config must be an IEMConfig, not {type(config).__name__}")
+    return config
 
 
 def _integer(name: str, value: object, least: int) -> int:

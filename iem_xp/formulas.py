@@ -6,7 +6,7 @@ from typing import Any
 
 from iem_xp import objective as _objective
 from iem_xp.arrays import namespace
-from iem_xp.config import IEMConfig
+from iem_xp.config import IEMConfig, config_or_default
 from iem_xp.layout import check_images, check_masks, to_colours, to_images
 
 Array = Any
@@ -78,5 +78,5 @@ def _inpaint(
     masks = check_masks(masks, images)
     xp = namespace(images=images)
     dtype = xp.float64 if images.dtype == xp.float64 else xp.float32
-    scene = _objective.Scene.of(to_colours(images, dtype), config or IEMConfig())
+    scene = _objective.Scene.of(to_colours(images, dtype), config_or_default(config))
     return scene, _objective.inpaint(scene, masks)

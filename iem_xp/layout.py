@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from array_api_compat import is_lazy_array
@@ -10,9 +11,14 @@ from iem_xp.arrays import namespace
 
 Array = Any
 
+MANY_CHANNELS = 16
+"""Channels from which on it is suspicious if there are more of them than rows or columns."""
+
 
 def check_images(images: Array) -> Array:
     """Images with a batch axis: (N, H, W, C) from (N, H, W, C), (H, W, C) or (H, W).
+
+    Warns if the last axis is so long that it can hardly be the channels.
 
     Raises
     ------
@@ -27,7 +33,7 @@ def check_images(images: Array) -> Array:
     if not floating and images.dtype != xp.uint8:
         raise TypeError(
             f"images must be uint8 in [0, 255] or floating in [0, 1], not {images.dtype}; "
-            "convert them, for instance images / images.max()"
+            "16-bit images, for instance, may be given as images / 65535"
         )
     shape = tuple(images.shape)
     if len(shape) == 2:
@@ -36,8 +42,15 @@ def check_images(images: Array) -> Array:
         images = images[None, ...]
     elif len(shape) != 4:
         raise ValueError(f"images must have shape (N, H, W, C), (H, W, C) or (H, W), not {shape}")
-    if 0 in tuple(images.shape)[1:]:
+    _, height, width, channels = images.shape
+    if 0 in (height, width, channels):
         raise ValueError(f"images need at least one pixel and one channel, not shape {shape}")
+    if channels >= max(MANY_CHANNELS, min(height, width)):
+        warnings.warn(
+            f"images of shape {shape} are taken to have {channels} channels; N grey images are "
+            "images[..., None], and channels come last",
+            stacklevel=3,
+        )
     if floating and images.shape[0] and _readable(images):
         low, high = float(xp.min(images)), float(xp.max(images))
         if not (low >= 0 and high <= 1):

@@ -88,7 +88,7 @@ def _score(
     xp = namespace(**given)
     for name, array in given.items():
         if array.dtype != xp.bool:
-            raise TypeError(f"{name} must be bool, not {array.dtype}")
+            raise TypeError(f"{name} must be bool, not {array.dtype}; pass {name} > 0, for instance")
         if array.ndim != 3 or array.shape != masks.shape:
             raise ValueError(
                 f"{name} of shape {tuple(array.shape)}: all arrays must be (N, H, W), "

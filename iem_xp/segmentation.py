@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from array_api_compat import device as device_of
 
 from iem_xp.arrays import like, namespace, to_device
-from iem_xp.config import IEMConfig
+from iem_xp.config import IEMConfig, config_or_default
 from iem_xp.layout import check_images, check_masks
 from iem_xp.solver import Ascent, solve
 
@@ -90,7 +90,7 @@ def segment(
     >>> segment(image).masks[0, 32, 28]
     np.True_
     """
-    config = IEMConfig() if config is None else config
+    config = config_or_default(config)
     if engine not in get_args(Engine):
         raise ValueError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
     checked = check_images(images)

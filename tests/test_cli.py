@@ -478,7 +478,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def waiting(folder: str) -> bool:
     try:
-        return query("SELECT COUNT(*) FROM pending", folder)[0][0] >= 2
+        return query("SELECT COUNT(*) FROM entries", folder)[0][0] >= 2
     except sqlite3.Error:  # not made yet
         return False
 

@@ -21,7 +21,6 @@ from iem_xp.runs.pipeline import Output, Segmenter
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import Source, find_images
 from iem_xp.runs.store import Run
-from iem_xp.solver import solve
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
 NAMES = ("cameraman", "cat", "cell", "coffee", "flower", "tissue")
@@ -59,7 +58,8 @@ def session(
     with Run.resume(run_folder, settings.as_dict()) as run:
         segmenter = Segmenter(run, settings, batch_size=batch_size, outputs=outputs)
         segmenter.segment(images, advance)
-        segmenter.finish()
+        segmenter.choose_square()
+        segmenter.write_masks()
     return segmenter
 
 
@@ -273,35 +273,19 @@ def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path) -> None:
     assert (files(tmp_path / "run"), rows(tmp_path / "run")) == before
 
 
-def test_images_that_come_later_get_the_square_chosen_before(folder: Path, tmp_path: Path) -> None:
-    alone = {}
+def test_images_that_come_later_take_part_in_the_choice(folder: Path, tmp_path: Path) -> None:
+    session(tmp_path / "whole", sources(folder))
+    chosen = meta(tmp_path / "whole", "init_side")
     for image in sources(folder):
-        session(tmp_path / image.path.stem, [image])
-        alone[image.path.stem] = meta(tmp_path / image.path.stem, "init_side")
-    first, other = next((a, b) for a in alone for b in alone if alone[a] != alone[b])
-    images = {image.path.stem: image for image in sources(folder)}
-    session(tmp_path / "run", [images[first]])
-    later = session(tmp_path / "run", images.values())
-    assert (later.tally.done, later.tally.skipped) == (5, 1)
-    assert {row["init_side"] for row in rows(tmp_path / "run")} == {alone[first]}
-    session(tmp_path / "forced", images.values(), SETTINGS.updated({"init_sides": [alone[first]]}))
-    assert files(tmp_path / "run") == files(tmp_path / "forced")
-    assert mask_of(tmp_path / "run", other).tolist() != mask_of(tmp_path / other, other).tolist()
-
-
-def test_images_that_come_later_grow_from_the_chosen_square_alone(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session(tmp_path / "run", sources(folder)[:2])
-    grown: list[Any] = []
-
-    def recorded(images: Any, sides: Any, config: IEMConfig) -> Any:
-        grown.append(sides)
-        return solve(images, sides, config)
-
-    monkeypatch.setattr("iem_xp.runs.pipeline.solve", recorded)
-    session(tmp_path / "run", sources(folder))
-    assert grown == [(meta(tmp_path / "run", "init_side"),)]
+        run = tmp_path / image.path.stem
+        session(run, [image])
+        alone = meta(run, "init_side")
+        later = session(run, sources(folder))
+        assert (later.tally.done, later.tally.skipped) == (5, 1)
+        assert later.tally.rewritten == (alone != chosen)
+        assert files(run) == files(tmp_path / "whole")
+        assert rows(run) == rows(tmp_path / "whole")
+    assert later.tally.segmented == 5
 
 
 def test_a_failed_image_is_tried_again(folder: Path, tmp_path: Path) -> None:
@@ -331,7 +315,8 @@ def test_an_image_that_changes_before_its_pictures_are_drawn_fails_alone(
             cat.write_bytes(cat.read_bytes()[:500])
         else:
             photograph("cat", 40, 48).save(cat)
-        segmenter.finish()
+        segmenter.choose_square()
+        segmenter.write_masks()
     assert (segmenter.tally.done, segmenter.tally.failed) == (5, 1)
     (failed,) = (row for row in rows(tmp_path / "run") if row["status"] == "failed")
     assert failed["path"] == str(cat)
@@ -380,13 +365,13 @@ def test_progress_counts_every_image_once(folder: Path, tmp_path: Path) -> None:
             segmenter = Segmenter(run, SETTINGS, batch_size=2)
             segmenter.segment(sources(folder), counted.append)
             written: list[int] = []
-            waiting = len(run.pending)
-            segmenter.finish(written.append)
+            waiting = segmenter.choose_square()
+            segmenter.write_masks(written.append)
         assert sum(counted) == 7
         assert sum(written) == waiting
 
 
-def test_a_run_leaves_no_candidates_behind(folder: Path, tmp_path: Path) -> None:
+def test_no_image_is_left_waiting(folder: Path, tmp_path: Path) -> None:
     session(tmp_path / "run", sources(folder))
     with Run.open(tmp_path / "run") as run:
         assert run.counts() == (6, 0, 0)

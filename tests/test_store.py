@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from iem_xp.runs.candidates import _packed, _unpacked
 from iem_xp.runs.database import FORMAT_VERSION, RunError
-from iem_xp.runs.pending import _packed, _unpacked
 from iem_xp.runs.records import Candidate, Entry
 from iem_xp.runs.sources import Source
 from iem_xp.runs.store import Counts, Failure, Run
@@ -52,7 +52,7 @@ def wait(run: Run, image: Source, errors: Sequence[float], **fields: Any) -> Non
         Candidate(side, np.full((3, 5), side == 78), error, updates=7)
         for side, error in zip((44, 78, 92), errors, strict=False)
     ]
-    run.pending.add(ENTRY._replace(source=image, **fields), candidates)
+    run.candidates.add(ENTRY._replace(source=image, **fields), candidates)
 
 
 def rows(run: Run, query: str) -> list[tuple[Any, ...]]:
@@ -171,7 +171,7 @@ def test_numbers_are_plain_numbers(run: Run) -> None:
     assert rows(run, query) == [(0.5, 3, 0.25, 44)]
 
 
-def test_done_and_pending_images_are_not_admitted_but_failed_ones_are(run: Run) -> None:
+def test_done_and_waiting_images_are_not_admitted_but_failed_ones_are(run: Run) -> None:
     images = [source(f"{name}.jpg") for name in "abcd"]
     record_done(run, images[0])
     wait(run, images[1], [0.1])
@@ -187,13 +187,13 @@ def test_an_image_is_admitted_once(run: Run) -> None:
     assert run.admit([image]) == [image]
 
 
-@pytest.mark.parametrize("state", ["in work", "done", "pending"])
+@pytest.mark.parametrize("state", ["in work", "done", "waiting"])
 def test_a_mask_is_never_shared(run: Run, state: str) -> None:
     first, second = source("a.jpg", "sub/a.png"), source("a.webp", "sub/a.png")
     run.admit([first])
     if state == "done":
         record_done(run, first)
-    elif state == "pending":
+    elif state == "waiting":
         wait(run, first, [0.1])
     (renamed,) = run.admit([second, second])
     assert renamed.path == second.path
@@ -210,20 +210,20 @@ def test_a_done_image_replaces_its_failure_and_not_the_reverse(run: Run) -> None
     record_done(run, image)
     run.record_failed(image, "too late")
     assert run.failures() == []
-    assert run.counts() == Counts(done=1, failed=0, pending=0)
+    assert run.counts() == Counts(done=1, failed=0, waiting=0)
 
 
 def test_an_image_is_in_one_state(run: Run) -> None:
     image = source("a.jpg")
     run.record_failed(image, "truncated")
     wait(run, image, [0.1, 0.2])
-    assert run.counts() == Counts(done=0, failed=0, pending=1)
+    assert run.counts() == Counts(done=0, failed=0, waiting=1)
     run.record_failed(image, "disk full")
-    assert run.counts() == Counts(done=0, failed=1, pending=0)
+    assert run.counts() == Counts(done=0, failed=1, waiting=0)
+    assert rows(run, "SELECT COUNT(*) FROM candidates") == [(0,)]
     wait(run, image, [0.1, 0.2])
     record_done(run, image)
-    assert run.counts() == Counts(done=1, failed=0, pending=0)
-    assert rows(run, "SELECT COUNT(*) FROM candidates") == [(0,)]
+    assert run.counts() == Counts(done=1, failed=0, waiting=0)
 
 
 def test_the_mean_is_over_images_that_are_done(run: Run) -> None:
@@ -234,34 +234,34 @@ def test_the_mean_is_over_images_that_are_done(run: Run) -> None:
     assert run.mean_inpainting_error() == 0.5
 
 
-def test_the_side_of_highest_mean_error_is_chosen_once(run: Run, folder: Path) -> None:
-    assert run.pending.choose_side((44, 78)) is None
+def test_the_side_of_highest_mean_error_over_all_images_is_chosen(run: Run) -> None:
+    assert run.candidates.choose_side((44, 78)) is None
     wait(run, source("a.jpg"), [0.9, 0.5])
     wait(run, source("b.jpg"), [0.1, 0.6])
-    assert run.pending.choose_side((44, 78)) == 78
+    assert run.candidates.choose_side((44, 78)) == 78
+    for entry, candidate in run.candidates.unwritten(78):
+        run.record_done(entry, candidate, 0.5)
     wait(run, source("c.jpg"), [9.0, 0.0])
-    run.close()
-    with Run.open(folder) as again:
-        assert again.pending.choose_side((44, 78)) == 78
-        assert again.get_meta("init_side") == 78
+    assert run.candidates.choose_side((44, 78)) == 44
+    assert run.get_meta("init_side") == 44
 
 
 @pytest.mark.parametrize("sides", [(44, 78), (78, 44)])
 def test_the_earlier_side_wins_a_tie(run: Run, sides: tuple[int, int]) -> None:
     wait(run, source("a.jpg"), [0.25, 0.75])
     wait(run, source("b.jpg"), [0.75, 0.25])
-    assert run.pending.choose_side(sides) == sides[0]
+    assert run.candidates.choose_side(sides) == sides[0]
 
 
-def test_pending_images_come_back_whole_while_they_are_recorded(
+def test_candidates_come_back_whole_while_they_are_recorded(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("iem_xp.runs.pending._BATCH", 2)
+    monkeypatch.setattr("iem_xp.runs.candidates._BATCH", 2)
     images = [source(f"{index}.jpg") for index in range(5)]
     for image in images:
         wait(run, image, [0.1, 0.2], notes="converted from CMYK")
     seen = []
-    for entry, candidate in run.pending.with_side(78):
+    for entry, candidate in run.candidates.unwritten(78):
         seen.append(entry.source)
         assert candidate.side == 78
         assert candidate.inpainting_error == 0.2
@@ -270,21 +270,20 @@ def test_pending_images_come_back_whole_while_they_are_recorded(
         assert candidate.mask.shape == (3, 5)
         assert candidate.mask.all()
         assert entry[1:] == (30, 20, 0.5, "converted from CMYK")
-        record_done(run, entry.source)
+        run.record_done(entry, candidate, 0.5)
     assert seen == images
-    assert len(run.pending) == 0
+    assert run.candidates.count_unwritten(78) == 0
 
 
-def test_candidates_leave_no_space_behind(run: Run, folder: Path) -> None:
-    noise = np.random.default_rng(0).random((200, 200)) < 0.5
-    for index in range(50):
-        candidate = Candidate(44, noise, 0.5, 1)
-        run.pending.add(ENTRY._replace(source=source(f"{index}.jpg")), [candidate])
-    for entry, _ in run.pending.with_side(44):
-        record_done(run, entry.source)
-    run.compact()
-    run.close()
-    assert (folder / "run.sqlite").stat().st_size < 100_000
+def test_masks_of_another_square_are_to_be_written_again(run: Run) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        wait(run, source(name), [0.1, 0.2])
+    (first, candidate), _ = run.candidates.unwritten(78)
+    run.record_done(first, candidate, 0.5)
+    assert run.candidates.count_unwritten(None) == 1
+    assert run.candidates.count_unwritten(78) == 1
+    assert run.candidates.count_unwritten(44) == 2
+    assert [entry.source.path.name for entry, _ in run.candidates.unwritten(44)] == ["a.jpg", "b.jpg"]
 
 
 @given(st.data(), st.integers(1, 9), st.integers(1, 9))
@@ -298,7 +297,7 @@ def test_masks_survive_packing(data: st.DataObject, height: int, width: int) -> 
 def test_any_file_name_comes_back(run: Run, name: str) -> None:
     image = source(name, f"sub/{name}")
     wait(run, image, [0.1])
-    assert [entry.source for entry, _ in run.pending.with_side(44)] == [image]
+    assert [entry.source for entry, _ in run.candidates.unwritten(44)] == [image]
     run.record_failed(image, f"cannot read {name}")
     assert [failure.path for failure in run.failures()] == [image.path]
     record_done(run, image)

@@ -66,7 +66,7 @@ def settings_options(command: Command) -> Command:
         click.option(
             "--config",
             type=click.Path(path_type=Path),
-            help="TOML file with settings, by the names of these options; it wins over the preset.",
+            help="TOML file with any of the settings below, such as sigma = 2.5; it wins over the preset.",
         ),
         click.option(
             "--preset",

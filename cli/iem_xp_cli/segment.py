@@ -34,14 +34,16 @@ LISTED = 20
     default=None,
     help="Folder of the run.  [default: iem-run]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the run that is there, instead of continuing it.")
+@click.option(
+    "--overwrite", is_flag=True, help="Delete the run that is there, with all its folders, and start anew."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first so many images.")
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
-    default=64,
+    default=16,
     show_default=True,
-    help="Images held in memory at a time, at their working size.",
+    help="Images held in memory at a time, at their working size; an interruption costs at most these.",
 )
 @device_option
 @click.option(
@@ -73,8 +75,8 @@ def command(
     """Find a mask for every image, without labels or training.
 
     INPUT is an image file, a folder (searched through all its folders), a pattern such as 'photos/*.jpg', a
-    .txt file with one path per line, or - to read one image from standard input and write its mask to
-    standard output.
+    .txt file with one path per line (relative to the current folder; # begins a comment), or - to read one
+    image from standard input and write its mask to standard output.
 
     The run is a folder: masks/ holds a PNG of 0 and 255 for every image, at its own size; run.sqlite a row
     for every image, also for those that failed. The same command again continues where it stopped.
@@ -121,7 +123,9 @@ def segment_stream(settings: Settings, device: str) -> None:
     mask = segment_array(working, replace(settings.config, choose="image"), device=device).masks[0]
     if settings.fit == "whole":
         mask = restore_mask(mask, *photograph.pixels.shape[:2])
-    sys.stdout.buffer.write(encode_mask(mask))
+    with messages():
+        sys.stdout.buffer.write(encode_mask(mask))
+        sys.stdout.buffer.flush()
 
 
 def _remarks(folder: Path, search: ImageSearch, summary: dict[str, Any]) -> Iterator[str]:
@@ -133,6 +137,11 @@ def _remarks(folder: Path, search: ImageSearch, summary: dict[str, Any]) -> Iter
         yield f"not images, left out: {kinds}"
     for note, count in summary["notes"].items():
         yield f"{note}: {count} image(s)"
+    if summary["rewritten"]:
+        yield (
+            f"{summary['rewritten']} earlier mask(s) rewritten: with all images, the initial square of "
+            f"{summary['init_side']} is best"
+        )
     for error in search.unreadable:
         yield f"{error.filename}: this folder cannot be searched: {error.strerror}"
     if summary["failed"]:

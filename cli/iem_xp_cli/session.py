@@ -46,7 +46,7 @@ def segment_folder(
     *,
     device: str,
     total: int,
-    batch_size: int = 64,
+    batch_size: int = 16,
     outputs: Sequence[Output] = (),
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -87,23 +87,16 @@ def segment_folder(
     make = partial(Run.create, overwrite=True) if overwrite else Run.resume
     with make(folder, configuration, {"versions": versions}) as run:
         segmenter = Segmenter(run, settings, device=device, batch_size=batch_size, outputs=outputs)
-        kept = run.get_meta("init_side")
         try:
             with _bar("segmenting", total) as advance:
                 segmenter.segment(sources, advance)
-            with _bar("writing masks", len(run.pending)) as advance:
-                segmenter.finish(advance)
+            with _bar("writing masks", segmenter.choose_square()) as advance:
+                segmenter.write_masks(advance)
         except KeyboardInterrupt:
             counts = run.counts()
             raise KeyboardInterrupt(
-                f"{counts.done + counts.pending} of {total} images are segmented; the same command continues"
+                f"{counts.done + counts.waiting} of {total} images are segmented; the same command continues"
             ) from None
-        if kept and segmenter.tally.done:
-            click.echo(
-                f"the initial square of {kept} was chosen from the images of an earlier session and is kept; "
-                "--overwrite chooses anew",
-                err=True,
-            )
         tally, seconds = segmenter.tally, time.perf_counter() - start
         sides = settings.config.init_sides
         return {
@@ -111,8 +104,9 @@ def segment_folder(
             "done": tally.done,
             "failed": tally.failed,
             "skipped": tally.skipped,
+            "rewritten": tally.rewritten,
             "seconds": round(seconds, 3),
-            "images_per_second": round((tally.done + tally.failed) / seconds, 3),
+            "images_per_second": round((tally.segmented + tally.failed) / seconds, 3),
             "device": device,
             "engine": "array",
             "init_side": sides[0] if len(sides) == 1 else run.get_meta("init_side"),

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 FORMAT_VERSION = 1
 
-# `pending` and `candidates` hold images that wait for the square of the whole data set; a row of `pending`
-# goes, and its candidates with it, when its image is done or has failed.
+# `entries` and `candidates` hold the images of a run whose initial square is chosen for all of them. They
+# stay when the masks are written: images that come later may change the choice.
 _SCHEMA = """
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
@@ -33,7 +33,7 @@ CREATE TABLE images (
     seconds REAL,
     notes TEXT
 );
-CREATE TABLE pending (
+CREATE TABLE entries (
     id INTEGER PRIMARY KEY,
     path TEXT NOT NULL UNIQUE,
     mask TEXT NOT NULL UNIQUE,
@@ -45,12 +45,12 @@ CREATE TABLE pending (
     notes TEXT
 );
 CREATE TABLE candidates (
-    pending INTEGER NOT NULL REFERENCES pending (id) ON DELETE CASCADE,
+    entry INTEGER NOT NULL REFERENCES entries (id) ON DELETE CASCADE,
     side INTEGER NOT NULL,
     inpainting_error REAL NOT NULL,
     updates INTEGER NOT NULL,
     mask BLOB NOT NULL,
-    PRIMARY KEY (pending, side)
+    PRIMARY KEY (entry, side)
 )
 """
 

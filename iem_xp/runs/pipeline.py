@@ -49,13 +49,16 @@ def _ignore(n: int) -> None:
 class Tally:
     """What a session did.
 
-    `done`, `failed` and `skipped` (done by an earlier session) count images, `notes` what was left out on
-    reading, and `stages` the seconds in "read", "compute" and "write".
+    Images are counted as `segmented`, `done` (has its mask now), `failed`, `skipped` (had its mask before)
+    and `rewritten` (has that of another initial square now). `notes` counts what the user should know of
+    some; `stages` has the seconds in "read", "compute" and "write".
     """
 
+    segmented: int = 0
     done: int = 0
     failed: int = 0
     skipped: int = 0
+    rewritten: int = 0
     notes: Counter[str] = field(default_factory=Counter)
     stages: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "compute": 0.0, "write": 0.0})
 
@@ -90,7 +93,7 @@ class Segmenter:
         settings: Settings,
         *,
         device: str = "cpu",
-        batch_size: int = 64,
+        batch_size: int = 16,
         outputs: Iterable[Output] = (),
     ) -> None:
         self.run = run
@@ -99,14 +102,14 @@ class Segmenter:
         self._device = device
         self._batch_size = batch_size
         self._outputs = tuple(outputs)
-        chosen = run.get_meta("init_side")
-        self._sides = settings.config.init_sides if chosen is None else (chosen,)
+        self._sides = settings.config.init_sides
+        self._chosen: int | None = None
 
     def segment(self, sources: Iterable[Source], advance: Advance = _ignore) -> None:
         """Segment every image that the run does not have yet.
 
-        If one initial square is to be chosen for all, the masks of every square wait in the run, packed,
-        until `finish`. `advance` is called with the number of images just segmented, failed or skipped.
+        If one initial square is to be chosen for all, the masks of every square are kept in the run, packed,
+        for `choose_square`. `advance` is called with the number of images just segmented, failed or skipped.
         """
         for batch in self._batches(self._open(self._admitted(sources, advance), advance)):
             with self.tally.timed("compute"):
@@ -114,6 +117,7 @@ class Segmenter:
                 ascents = self._solve(np.stack([working for _, working in batch]))
                 seconds = (time.perf_counter() - start) / len(batch)
             entries = [entry._replace(seconds=entry.seconds + seconds) for entry, _ in batch]
+            self.tally.segmented += len(batch)
             with self.tally.timed("write"):
                 if len(self._sides) > 1 and self.settings.config.choose == "dataset":
                     self._keep(entries, ascents)
@@ -121,21 +125,22 @@ class Segmenter:
                     self._write(entries, ascents)
             advance(len(batch))
 
-    def finish(self, advance: Advance = _ignore) -> None:
-        """Choose the square for the whole data set, if that is still to be done, and write its masks.
+    def choose_square(self) -> int:
+        """Choose the square for the whole data set, if that is to be done, and count the masks to write."""
+        self._chosen = self.run.candidates.choose_side(self._sides)
+        return 0 if self._chosen is None else self.run.candidates.count_unwritten(self._chosen)
 
-        `advance` is called with the number of images just written.
+    def write_masks(self, advance: Advance = _ignore) -> None:
+        """Write the masks of the square just chosen, also over those of a square chosen before.
+
+        `advance` is called with the number of masks just written.
         """
-        if not len(self.run.pending):
-            return
-        side = self.run.pending.choose_side(self.settings.config.init_sides)
-        if side is None:
+        if self._chosen is None:
             return
         with self.tally.timed("write"):
-            for entry, candidate in self.run.pending.with_side(side):
+            for entry, candidate in self.run.candidates.unwritten(self._chosen):
                 self._finish(entry, candidate)
                 advance(1)
-        self.run.compact()
 
     def _admitted(self, sources: Iterable[Source], advance: Advance) -> Iterator[Source]:
         sources = iter(sources)
@@ -187,7 +192,7 @@ class Segmenter:
                     Candidate(side, *(array[i] for array in ascent))
                     for side, ascent in zip(self._sides, ascents, strict=True)
                 ]
-                self.run.pending.add(entry, candidates)
+                self.run.candidates.add(entry, candidates)
 
     def _write(self, entries: list[Entry], ascents: list[Ascent]) -> None:
         chosen = choose(ascents, self._sides, self.settings.config)
@@ -198,6 +203,9 @@ class Segmenter:
     def _finish(self, entry: Entry, candidate: Candidate) -> None:
         source = entry.source
         mask = self._own_size(candidate.mask, entry)
+        share = float(np.mean(mask))
+        if share in (0, 1):
+            entry = self._noted(entry, "mask is empty" if share == 0 else "mask is full")
         try:
             if self._outputs:
                 self._write_outputs(source, candidate.mask, mask)
@@ -205,8 +213,11 @@ class Segmenter:
             self._fail(source, error)
             return
         write_atomically(self.run.masks / source.mask, encode_mask(mask))
-        self.run.record_done(entry, candidate, float(np.mean(mask)))
-        self.tally.done += 1
+        if self.run.is_done(source):
+            self.tally.rewritten += 1
+        else:
+            self.tally.done += 1
+        self.run.record_done(entry, candidate, share)
 
     def _write_outputs(self, source: Source, working_mask: Mask, mask: Mask) -> None:
         pixels = read_image(source.path).pixels
@@ -222,6 +233,10 @@ class Segmenter:
             else:
                 made = rendering.inpainted(working, working_mask, self.settings.config)
             write_atomically(self.run.folder / FOLDERS[output] / source.mask, encode_png(made))
+
+    def _noted(self, entry: Entry, note: str) -> Entry:
+        self.tally.notes[note] += 1
+        return entry._replace(notes=f"{entry.notes}; {note}" if entry.notes else note)
 
     def _own_size(self, mask: Mask, entry: Entry) -> Mask:
         # A crop's mask stands for the crop alone: of the rest of the image nothing is known.

@@ -45,7 +45,7 @@ class Settings:
         return {**asdict(self.config), "size": self.size, "fit": self.fit}
 
     def updated(self, values: Mapping[str, Any]) -> Self:
-        """Settings with some replaced, by the names of `as_dict`.
+        """Settings with some replaced, by the names of `as_dict`; hyphens pass for underscores.
 
         Raises
         ------
@@ -53,9 +53,10 @@ class Settings:
             If a name is unknown or its value not valid.
         """
         known = self.as_dict()
+        values = {name.replace("-", "_"): value for name, value in values.items()}
         for name in values:
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
+                close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
                 hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
                 raise SettingsError(f"unknown setting {name!r}; {hint}")
         own = {f.name for f in fields(self)}

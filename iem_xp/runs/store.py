@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.database import Database, RunError, stored_path, stored_text
-from iem_xp.runs.pending import PendingImages
 from iem_xp.runs.records import Candidate, Entry
 from iem_xp.runs.sources import Source, distinct
 
@@ -31,7 +31,7 @@ class Counts(NamedTuple):
 
     done: int
     failed: int
-    pending: int
+    waiting: int
 
 
 class Run:
@@ -46,8 +46,8 @@ class Run:
         The run's folder.
     masks : Path
         Its folder of masks, which `Source.mask` is relative to.
-    pending : PendingImages
-        The images that wait for the choice of the initial square.
+    candidates : Candidates
+        The masks of every initial square, where one square is chosen for all images.
 
     Notes
     -----
@@ -58,7 +58,7 @@ class Run:
     def __init__(self, folder: Path, database: Database) -> None:
         self.folder = folder
         self.masks = folder / "masks"
-        self.pending = PendingImages(database)
+        self.candidates = Candidates(database)
         self._database = database
 
     @classmethod
@@ -193,8 +193,8 @@ class Run:
     def admit(self, sources: Iterable[Source]) -> list[Source]:
         """Return the images still to do, each with a mask name of its own.
 
-        Images that are done or pending are left out, so is one admitted already; a failed one is tried again.
-        An image whose mask's name belongs to another one gets another name.
+        Images that are done or have candidates are left out, so is one admitted already; a failed one is
+        tried again. An image whose mask's name belongs to another one gets another name.
         """
         admitted = []
         for source in sources:
@@ -214,16 +214,15 @@ class Run:
             return owner != source.path
         return self._exists("mask = ?", "mask = ?", stored_path(source.mask))
 
-    def _exists(self, image: str, pending: str, value: str | bytes) -> bool:
-        query = f"SELECT 1 FROM images WHERE {image} UNION ALL SELECT 1 FROM pending WHERE {pending}"
+    def _exists(self, image: str, entry: str, value: str | bytes) -> bool:
+        query = f"SELECT 1 FROM images WHERE {image} UNION ALL SELECT 1 FROM entries WHERE {entry}"
         return self._database.execute(query, (value, value)).fetchone() is not None
 
     def record_done(self, entry: Entry, candidate: Candidate, foreground_share: float) -> None:
-        """Record an image whose mask is written; it replaces a failure and ends the image's waiting."""
+        """Record an image whose mask is written; it replaces a failure or an earlier mask's row."""
         source = entry.source
         path = stored_path(source.path)
         with self.transaction():
-            self._database.execute("DELETE FROM pending WHERE path = ?", (path,))
             self._database.execute("DELETE FROM images WHERE path = ?", (path,))
             self._database.execute(
                 "INSERT INTO images (path, status, width, height, mask, init_side, inpainting_error, updates,"
@@ -249,7 +248,7 @@ class Run:
         """Record why an image failed; it replaces an earlier failure, never a mask."""
         path = stored_path(source.path)
         with self.transaction():
-            self._database.execute("DELETE FROM pending WHERE path = ?", (path,))
+            self._database.execute("DELETE FROM entries WHERE path = ?", (path,))
             self._database.execute(
                 "INSERT INTO images (path, status, error) VALUES (?, 'failed', ?)"
                 " ON CONFLICT (path) DO UPDATE SET error = excluded.error WHERE status = 'failed'",
@@ -262,7 +261,7 @@ class Run:
         states = dict(
             self._database.execute("SELECT status, COUNT(*) FROM images GROUP BY status").fetchall()
         )
-        return Counts(states.get("done", 0), states.get("failed", 0), len(self.pending))
+        return Counts(states.get("done", 0), states.get("failed", 0), self.candidates.count_unwritten(None))
 
     def failures(self) -> list[Failure]:
         """List the images that failed, by path."""
@@ -274,10 +273,6 @@ class Run:
         query = "SELECT AVG(inpainting_error) FROM images WHERE status = 'done'"
         mean: float | None = self._database.execute(query).fetchone()[0]
         return mean
-
-    def compact(self) -> None:
-        """Give the space of past candidates back to the disk; takes as long as a copy of the file."""
-        self._database.execute("VACUUM")
 
 
 def _is_run(folder: Path) -> bool:

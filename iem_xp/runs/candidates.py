@@ -1,0 +1,119 @@
+"""The masks of every initial square, kept so that one square can be chosen for the whole data set."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from iem_xp.images import Mask
+from iem_xp.runs.database import Database, stored_path, stored_text
+from iem_xp.runs.records import Candidate, Entry
+from iem_xp.runs.sources import Source
+
+_BATCH = 256
+_WRITTEN = (
+    "LEFT JOIN images ON images.path = entries.path AND images.status = 'done'"
+    " AND images.init_side = ifnull(:side, images.init_side)"
+)
+
+
+class Candidates:
+    """Images with the masks of every initial square, in the database of a run: `Run.candidates`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, entry: Entry, candidates: Sequence[Candidate]) -> None:
+        """Keep an image's candidates, one for each initial square; they replace a failure."""
+        source = entry.source
+        path = stored_path(source.path)
+        ((working_height, working_width),) = {candidate.mask.shape for candidate in candidates}
+        with self._database.transaction():
+            self._database.execute("DELETE FROM images WHERE path = ? AND status = 'failed'", (path,))
+            self._database.execute("DELETE FROM entries WHERE path = ?", (path,))
+            image = self._database.execute(
+                "INSERT INTO entries (path, mask, width, height, working_width, working_height, seconds,"
+                " notes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    path,
+                    stored_path(source.mask),
+                    entry.width,
+                    entry.height,
+                    working_width,
+                    working_height,
+                    entry.seconds,
+                    stored_text(entry.notes),
+                ),
+            ).lastrowid
+            for side, mask, error, updates in candidates:  # NumPy's numbers would be stored as BLOBs
+                self._database.execute(
+                    "INSERT INTO candidates (entry, side, inpainting_error, updates, mask)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    (image, int(side), float(error), int(updates), _packed(mask)),
+                )
+        self._database.claims.pop(source.mask, None)
+
+    def choose_side(self, sides: Sequence[int]) -> int | None:
+        """Choose the initial square of highest mean inpainting error over all images.
+
+        Parameters
+        ----------
+        sides : sequence of int
+            Sides of the initial squares; the earlier one wins a tie.
+
+        Returns
+        -------
+        int or None
+            The side, also kept as ``init_side`` of the run's facts; None if there is no image.
+        """
+        with self._database.transaction():
+            means = dict(
+                self._database.execute(
+                    "SELECT side, AVG(inpainting_error) FROM candidates GROUP BY side"
+                ).fetchall()
+            )
+            if not means:
+                return None
+            chosen = max(sides, key=means.__getitem__)
+            self._database.set_meta("init_side", chosen)
+        return chosen
+
+    def count_unwritten(self, side: int | None) -> int:
+        """Count the images that have no mask yet, or that of another square; with None, those without one."""
+        query = f"SELECT COUNT(*) FROM entries {_WRITTEN} WHERE images.path IS NULL"
+        count: int = self._database.execute(query, {"side": side}).fetchone()[0]
+        return count
+
+    def unwritten(self, side: int) -> Iterator[tuple[Entry, Candidate]]:
+        """Iterate over the images of `count_unwritten`, each with its candidate of that side.
+
+        Images may be recorded as done or failed meanwhile.
+        """
+        query = (
+            "SELECT id, entries.path, entries.mask,"
+            " entries.width, entries.height, entries.seconds, entries.notes,"
+            " working_width, working_height,"
+            " candidates.mask, candidates.inpainting_error, candidates.updates"
+            f" FROM entries JOIN candidates ON candidates.entry = id AND side = :side {_WRITTEN}"
+            " WHERE images.path IS NULL AND id > :last ORDER BY id LIMIT :batch"
+        )
+        values = {"side": side, "last": 0, "batch": _BATCH}
+        while rows := self._database.execute(query, values).fetchall():
+            values["last"] = rows[-1][0]
+            for _, path, name, *known, working_width, working_height, packed, error, updates in rows:
+                source = Source(Path(os.fsdecode(path)), os.fsdecode(name))
+                mask = _unpacked(packed, working_width, working_height)
+                yield Entry(source, *known), Candidate(side, mask, error, updates)
+
+
+def _packed(mask: Mask) -> bytes:
+    return zlib.compress(np.packbits(mask).tobytes())
+
+
+def _unpacked(packed: bytes, width: int, height: int) -> Mask:
+    bits = np.frombuffer(zlib.decompress(packed), np.uint8)
+    return np.unpackbits(bits, count=height * width).view(np.bool_).reshape(height, width)
