@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from iem_xp import IEMConfig, segment
-from iem_xp.arrays import computing
+from iem_xp.arrays import few_threads
 from iem_xp.images import fit_image, read_image
 from iem_xp.layout import to_colours
-from iem_xp.objective import Scene
 from iem_xp.solver import centred_square, update
+from iem_xp.terms import Scene
 
 SAMPLES = sorted((Path(__file__).parents[1] / "cli/iem_xp_cli/samples").glob("*.jpg"))
 UPDATES = 30
@@ -38,7 +38,7 @@ def milliseconds_per_update(images: np.ndarray) -> float:
     """Time of one update of one image, before any retires: the median over runs from the square of 78."""
     scene, start = Scene.of(to_colours(images), IEMConfig()), centred_square(images, 78)
     times = []
-    with computing(images):
+    with few_threads(images):
         for _ in range(RUNS):
             masks, begin = start, time.perf_counter()
             for _ in range(UPDATES):

@@ -1,8 +1,6 @@
 """Unsupervised segmentation by inpainting error maximization (Savarese et al., CVPR 2021).
 
->>> import iem_xp
->>> result = iem_xp.segment(images)  # doctest: +SKIP
->>> result.masks  # bool (N, H, W)   # doctest: +SKIP
+Start with `segment`; `IEMConfig` has the numbers of the method.
 """
 
 from iem_xp import metrics
@@ -10,6 +8,8 @@ from iem_xp.arrays import DeviceError
 from iem_xp.config import IEMConfig
 from iem_xp.formulas import inpaint, inpainting_error, objective
 from iem_xp.segmentation import Segmentation, segment
+
+__version__ = "0.1.0"
 
 __all__ = [
     "DeviceError",

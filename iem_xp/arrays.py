@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array, is_numpy_array
+from array_api_compat import array_namespace, is_array_api_obj, is_cupy_array, is_jax_array, is_numpy_array
 from array_api_compat import device as device_of
 
 Array = Any
@@ -102,13 +103,16 @@ def _count_gpus() -> int:
     try:
         import cupy
 
-        return int(cupy.cuda.runtime.getDeviceCount())
+        count = int(cupy.cuda.runtime.getDeviceCount())
     except ImportError as error:
         remedy = "reinstall it with: pip install --force-reinstall 'iem-xp[gpu]'"
         raise DeviceError(f"CuPy cannot be imported ({error})", remedy) from error
     except RuntimeError as error:
         remedy = "check that `nvidia-smi` lists a GPU, and update its driver"
         raise DeviceError(f"CUDA reports: {error}", remedy) from error
+    if not count:
+        raise DeviceError("CUDA lists no GPU", "check that `nvidia-smi` lists one")
+    return count
 
 
 def to_device(array: Array, device: str) -> Array:
@@ -123,26 +127,61 @@ def to_device(array: Array, device: str) -> Array:
 
 
 @contextmanager
-def computing(array: Array) -> Iterator[None]:
-    """Set up the library of `array` for many operations on arrays like it, for the ``with`` block.
+def exactly(array: Array) -> Iterator[None]:
+    """Compute on the device of `array`, in full float32 precision, for the ``with`` block.
 
-    For NumPy, BLAS gets one thread, since the products are many and small: more threads wait for each other
-    and take twice the time. And glibc is told to keep the memory of freed arrays for the next ones: it
-    returns blocks above a threshold to the kernel, and getting them back, page by page, doubles the time
-    too. The threshold rises to the largest block seen freed, up to 32 MiB; this one is never touched and
-    so costs nothing. For CuPy, the device of `array` becomes the current one.
+    CuPy puts results on its current device, wherever the arguments are. JAX shortens the factors of matrix
+    products on recent GPUs, which would change masks.
     """
-    if is_numpy_array(array):
-        from threadpoolctl import threadpool_limits
-
-        np.empty(2**25 - 2**16, dtype=np.uint8)
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    elif is_cupy_array(array):
+    if is_cupy_array(array):
         with array.device:
+            yield
+    elif is_jax_array(array):
+        import jax
+
+        with jax.default_matmul_precision("highest"):
             yield
     else:
         yield
+
+
+class _FewThreads:
+    """One BLAS thread while any thread is inside: the first in sets it, the last out restores it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limits: Any = None
+
+    @contextmanager
+    def __call__(self, array: Array) -> Iterator[None]:
+        """Set up NumPy for many small operations, for the ``with`` block; nothing for other arrays.
+
+        The products of an update are many and small: with more threads, BLAS takes twice the time waiting for
+        them. And glibc is told to keep the memory of freed arrays for the next ones: it returns blocks above
+        a threshold to the kernel, and getting them back, page by page, doubles the time too. The threshold
+        rises to the largest block seen freed, up to 32 MiB; this one is never touched and so costs nothing.
+        """
+        if not is_numpy_array(array):
+            yield
+            return
+        from threadpoolctl import threadpool_limits
+
+        np.empty(2**25 - 2**16, dtype=np.uint8)
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._limits = threadpool_limits(1, user_api="blas")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    self._limits.restore_original_limits()
+
+
+few_threads = _FewThreads()
 
 
 def like(array: Array, model: Array) -> Array:

@@ -12,6 +12,9 @@ Choice = Literal["dataset", "image"]
 REFERENCE_SIDE = 128
 """Shorter side, in pixels, at which `IEMConfig.init_sides` are given."""
 
+LEAST_EPSILON = 1e-30
+"""Below about this, its products and their reciprocals leave the range of float32."""
+
 
 @dataclass(frozen=True)
 class IEMConfig:
@@ -38,7 +41,7 @@ class IEMConfig:
     regularization : float
         lambda, the weight of the diversity of colours inside each region (eq. 11), >= 0.
     epsilon : float
-        Weight of a region's mean colour in every prediction (eq. 7), > 0. Part of the model: beyond the
+        Weight of a region's mean colour in every prediction (eq. 7), >= 1e-30. Part of the model: beyond the
         filter's support, the prediction *is* that mean.
     boundary_only : bool
         Whether only pixels at the mask's boundary may change (eq. 10).
@@ -80,6 +83,8 @@ class IEMConfig:
             raise ValueError(f"init_sides names a square twice: {self.init_sides}")
         for name, positive in (("sigma", True), ("epsilon", True), ("regularization", False)):
             object.__setattr__(self, name, _real(name, getattr(self, name), positive))
+        if self.epsilon < LEAST_EPSILON:
+            raise ValueError(f"epsilon must be at least {LEAST_EPSILON:g}, for float32, not {self.epsilon:g}")
         if self.choose not in get_args(Choice):
             raise ValueError(f'choose must be "dataset" or "image", not {self.choose!r}')
         for name in ("boundary_only", "smooth"):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from iem_xp import objective as _objective
-from iem_xp.arrays import namespace
+from iem_xp import terms
+from iem_xp.arrays import Array, exactly, namespace
 from iem_xp.config import IEMConfig, config_or_default
 from iem_xp.layout import check_images, check_masks, to_colours, to_images
-
-Array = Any
 
 
 def inpaint(images: Array, masks: Array, config: IEMConfig | None = None) -> Array:
@@ -34,8 +30,9 @@ def inpaint(images: Array, masks: Array, config: IEMConfig | None = None) -> Arr
     TypeError, ValueError
         If an argument has the wrong type, shape or range.
     """
-    scene, inpainting = _inpaint(images, masks, config)
-    return to_images(scene.planes[:, :-1, ...] - _objective.own(inpainting.residual, inpainting.region))
+    with exactly(images):
+        scene, inpainting = _inpaint(images, masks, config)
+        return to_images(scene.planes[:, :-1, ...] - terms.own(inpainting.residual, inpainting.region))
 
 
 def inpainting_error(images: Array, masks: Array, config: IEMConfig | None = None) -> Array:
@@ -48,9 +45,9 @@ def inpainting_error(images: Array, masks: Array, config: IEMConfig | None = Non
     floating array (N,)
         In units of colours scaled to [-1, 1]; 0 where a region is empty.
     """
-    _, inpainting = _inpaint(images, masks, config)
-    xp = namespace(error=inpainting.error)
-    return xp.sum(_objective.regional_errors(inpainting), axis=(1, 2, 3))
+    with exactly(images):
+        _, inpainting = _inpaint(images, masks, config)
+        return terms.inpainting_error(inpainting)
 
 
 def objective(images: Array, masks: Array, config: IEMConfig | None = None) -> tuple[Array, Array]:
@@ -64,19 +61,15 @@ def objective(images: Array, masks: Array, config: IEMConfig | None = None) -> t
     gradient : floating array (N, H, W)
         dL_IEM/dM at the binary masks, M treated as real-valued; 0 where a region is empty.
     """
-    scene, inpainting = _inpaint(images, masks, config)
-    xp = namespace(error=inpainting.error)
-    error = xp.sum(_objective.regional_errors(inpainting), axis=(1, 2, 3))
-    diversity = _objective.diversity(scene, inpainting)
-    return error - scene.config.regularization * diversity, _objective.gradient(scene, inpainting)
+    with exactly(images):
+        scene, inpainting = _inpaint(images, masks, config)
+        return terms.objective(scene, inpainting), terms.gradient(scene, inpainting)
 
 
-def _inpaint(
-    images: Array, masks: Array, config: IEMConfig | None
-) -> tuple[_objective.Scene, _objective.Inpainting]:
+def _inpaint(images: Array, masks: Array, config: IEMConfig | None) -> tuple[terms.Scene, terms.Inpainting]:
     images = check_images(images)
     masks = check_masks(masks, images)
     xp = namespace(images=images)
     dtype = xp.float64 if images.dtype == xp.float64 else xp.float32
-    scene = _objective.Scene.of(to_colours(images, dtype), config_or_default(config))
-    return scene, _objective.inpaint(scene, masks)
+    scene = terms.Scene.of(to_colours(images, dtype), config_or_default(config))
+    return scene, terms.inpaint(scene, masks)

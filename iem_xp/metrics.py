@@ -8,11 +8,12 @@ the masks gets is ``"fixed"``. The two are never to be mixed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
-from iem_xp.arrays import namespace
+from array_api_compat import array_namespace
 
-Array = Any
+from iem_xp.arrays import Array, namespace
+
 Polarity = Literal["fixed", "either"]
 
 
@@ -76,7 +77,7 @@ def _iou(counts: _Counts) -> Array:
 
 
 def _ratio(part: Array, whole: Array) -> Array:
-    xp = namespace(part=part)
+    xp = array_namespace(part)
     nothing = xp.astype(whole == 0, part.dtype)
     return (part + nothing) / (whole + nothing)
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from array_api_compat import array_namespace, device
 
+from iem_xp.arrays import Array
 from iem_xp.config import IEMConfig
-
-Array = Any
 
 
 def boundary(masks: Array) -> Array:

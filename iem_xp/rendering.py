@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from iem_xp.config import IEMConfig
 from iem_xp.formulas import inpaint
@@ -46,10 +46,7 @@ def contact_sheet(titles: Sequence[str], rows: Sequence[Sequence[Pixels]], cell:
         Longest side of a picture on the sheet, in pixels.
     """
     gap, header = 8, 28
-    pictures = [
-        [ImageOps.contain(Image.fromarray(_on_checkerboard(pixels)), (cell, cell)) for pixels in row]
-        for row in rows
-    ]
+    pictures = [[_scaled(_on_checkerboard(pixels), cell) for pixels in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in pictures]
     size = (len(titles) * (cell + gap) + gap, header + sum(heights) + gap * (len(rows) + 1))
     sheet = Image.new("RGB", size, "white")
@@ -63,6 +60,11 @@ def contact_sheet(titles: Sequence[str], rows: Sequence[Sequence[Pixels]], cell:
             sheet.paste(picture, (left, top + (height - picture.height) // 2))
         top += height + gap
     return np.asarray(sheet)
+
+
+def _scaled(pixels: Pixels, longest: int) -> Image.Image:
+    height, width = (max(1, round(side * longest / max(pixels.shape[:2]))) for side in pixels.shape[:2])
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _outline(mask: Mask, width: int) -> Mask:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
-from iem_xp.arrays import like, namespace, to_device
+from iem_xp.arrays import Array, exactly, like, to_device
 from iem_xp.config import IEMConfig, config_or_default
 from iem_xp.layout import check_images, check_masks
-from iem_xp.solver import Ascent, solve
+from iem_xp.solver import Ascent, centred_square, solve
 
-Array = Any
 Engine = Literal["auto", "array"]
 
 
@@ -93,13 +93,16 @@ def segment(
     config = config_or_default(config)
     if engine not in get_args(Engine):
         raise ValueError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
-    checked = check_images(images)
-    masks = None if init is None else check_masks(init, checked, "init")
+    with exactly(images):
+        checked = check_images(images)
+        masks = None if init is None else check_masks(init, checked, "init")
     if device is not None:
         checked = to_device(checked, device)
         masks = None if masks is None else to_device(masks, device)
-    ascents = solve(checked, config.init_sides if masks is None else masks, config)
-    chosen = choose(ascents, config.init_sides if masks is None else (0,), config)
+    with exactly(checked):
+        sides = config.init_sides if masks is None else (0,)
+        starts = [centred_square(checked, side) for side in sides] if masks is None else [masks]
+        chosen = choose(solve(checked, starts, config), sides, config)
     if device is None:
         return chosen
     return Segmentation(*(like(array, images) for array in vars(chosen).values()))
@@ -118,7 +121,7 @@ def choose(ascents: list[Ascent], sides: tuple[int, ...], config: IEMConfig) -> 
         ``choose="dataset"`` takes the side of highest mean error for all images, ``"image"`` the side of
         highest error for each.
     """
-    xp = namespace(masks=ascents[0].masks)
+    xp = array_namespace(ascents[0].masks)
     errors = xp.stack([ascent.inpainting_error for ascent in ascents])
     n = errors.shape[1]
     if config.choose == "dataset" and n:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from array_api_compat import array_namespace, device
 
-from iem_xp.arrays import computing, is_cached
+from iem_xp.arrays import Array, few_threads, is_cached
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
 from iem_xp.layout import to_colours
-from iem_xp.objective import Scene, gradient, inpaint, regional_errors
 from iem_xp.projection import project
-
-Array = Any
+from iem_xp.terms import Scene, gradient, inpaint, inpainting_error
 
 PERIODS = (2, 12)
 """Distances, in updates, at which masks are compared: they find every cycle of period 1, 2, 3, 4, 6 or 12."""
@@ -86,47 +84,34 @@ def ascend(scene: Scene, masks: Array) -> Ascent:
     order = xp.argsort(xp.concat([index for index, _, _ in finished]))
     updates = xp.concat([xp.full_like(index, step) for index, _, step in finished])
     masks = xp.take(xp.concat([masks for _, masks, _ in finished]), order, axis=0)
-    errors = xp.sum(regional_errors(inpaint(everything, masks)), axis=(1, 2, 3))
+    errors = inpainting_error(inpaint(everything, masks))
     return Ascent(masks, errors, xp.take(updates, order))
 
 
-def solve(images: Array, init: tuple[int, ...] | Array, config: IEMConfig) -> list[Ascent]:
-    """Ascents of checked images from every initial square, or from given masks, in bounded memory.
+def solve(images: Array, starts: Sequence[Array], config: IEMConfig) -> list[Ascent]:
+    """Ascents of checked images from each of some initial masks, in bounded memory.
 
     Parameters
     ----------
     images : array (N, H, W, C), uint8 or floating in [0, 1]
-    init : tuple of int, or bool array (N, H, W)
-        Sides of centred squares, or masks.
+    starts : sequence of bool arrays (N, H, W)
     config : IEMConfig
 
     Returns
     -------
     list of Ascent
-        One for each side; one for given masks.
+        One for each start.
     """
-    with computing(images):
-        parts = [
-            [ascend(scene, masks) for masks in starts] for scene, starts in _batches(images, init, config)
-        ]
+    n, size = images.shape[0], batch_size(images)
+    K, parts = None, []
+    with few_threads(images):
+        for begin in range(0, max(n, 1), size):
+            end = min(begin + size, n)
+            scene = Scene.of(without_constants(to_colours(images[begin:end, ...])), config, K)
+            K = scene.K
+            parts.append([ascend(scene, masks[begin:end, ...]) for masks in starts])
     xp = array_namespace(images)
     return [Ascent(*map(xp.concat, zip(*of_start, strict=True))) for of_start in zip(*parts, strict=True)]
-
-
-def _batches(
-    images: Array, init: tuple[int, ...] | Array, config: IEMConfig
-) -> Iterator[tuple[Scene, list[Array]]]:
-    n = images.shape[0]
-    size = batch_size(images)
-    for start in range(0, max(n, 1), size):
-        stop = min(start + size, n)
-        part = images[start:stop, ...]
-        starts = (
-            [centred_square(part, side) for side in init]
-            if isinstance(init, tuple)
-            else [init[start:stop, ...]]
-        )
-        yield Scene.of(without_constants(to_colours(part)), config), starts
 
 
 def without_constants(colours: Array) -> Array:

@@ -1,12 +1,16 @@
 import importlib.util
 import sys
 import types
+from contextlib import contextmanager
 
+import array_api_strict
+import jax
 import numpy as np
 import pytest
+import threadpoolctl
 
 from iem_xp import DeviceError
-from iem_xp.arrays import like, namespace, resolve_device, to_device, to_host
+from iem_xp.arrays import exactly, few_threads, like, namespace, resolve_device, to_device, to_host
 
 
 @pytest.fixture
@@ -99,7 +103,7 @@ def test_a_broken_cupy_is_an_error_that_says_what_to_reinstall(pretend):
 def test_a_gpu_beyond_the_last_is_an_error_that_counts_them(pretend):
     pretend(count=2)
     assert resolve_device("gpu:1")[0] == "gpu:1"
-    with pytest.raises(DeviceError, match=r"no gpu:2: this machine has 2 GPU"):
+    with pytest.raises(DeviceError, match=r"no gpu:2; this machine has 2 GPU"):
         resolve_device("gpu:2")
 
 
@@ -114,10 +118,62 @@ def test_auto_takes_a_gpu_if_there_is_one(pretend):
     pretend(count=0)
     device, reason = resolve_device("auto")
     assert device == "cpu"
-    assert "0 GPU" in reason
+    assert reason == "no GPU: CUDA lists no GPU"
 
 
 def test_auto_says_why_it_took_the_cpu(no_cupy):
     device, reason = resolve_device("auto")
     assert device == "cpu"
-    assert "CuPy is not installed" in reason
+    assert reason == "no GPU: CuPy is not installed"
+
+
+def blas_threads():
+    found = threadpoolctl.threadpool_info()
+    return [library["num_threads"] for library in found if library["user_api"] == "blas"]
+
+
+def test_blas_gets_its_threads_back_however_the_users_of_one_overlap():
+    array = np.zeros(1)
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        first, second = few_threads(array), few_threads(array)
+        first.__enter__()
+        assert set(blas_threads()) == {1}
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert set(blas_threads()) == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == before
+
+
+def test_other_libraries_leave_blas_alone():
+    before = blas_threads()
+    with few_threads(array_api_strict.asarray([1.0])):
+        assert blas_threads() == before
+
+
+def test_the_device_of_a_cupy_array_is_the_current_one_while_it_is_worked_on(monkeypatch):
+    entered = []
+
+    @contextmanager
+    def device():
+        entered.append("in")
+        yield
+        entered.append("out")
+
+    monkeypatch.setattr("iem_xp.arrays.is_cupy_array", lambda array: True)
+    with exactly(types.SimpleNamespace(device=device())):
+        assert entered == ["in"]
+    assert entered == ["in", "out"]
+
+
+def test_jax_does_not_shorten_the_factors_of_products():
+    array = jax.numpy.ones((4, 4))
+    with exactly(array):
+        assert jax.config.jax_default_matmul_precision == "highest"
+    assert jax.config.jax_default_matmul_precision is None
+
+
+def test_a_masked_array_is_refused():
+    with pytest.raises(TypeError, match="images must be no masked array"):
+        namespace(images=np.ma.zeros((4, 4)))

@@ -309,7 +309,7 @@ def test_many_failures_are_counted_and_where_they_are_is_told() -> None:
         Path(f"photos/{number}.jpg").touch()
     message = segment("photos", status=1).stderr
     assert message.count("failed: ") == 20
-    assert "5 more: table images of iem-run/run.sqlite" in message
+    assert "25 in the whole run: table images of iem-run/run.sqlite" in message
 
 
 def test_when_all_fail_no_square_is_claimed() -> None:

@@ -99,7 +99,12 @@ def test_a_value_of_the_wrong_type_is_an_error_that_names_the_field(field, value
 
 @pytest.mark.parametrize(
     "fields",
-    [{"iterations": 0}, {"regularization": 0}, {"kernel_size": 1}, {"epsilon": 1e-300}, {"init_sides": (1,)}],
+    [{"iterations": 0}, {"regularization": 0}, {"kernel_size": 1}, {"epsilon": 1e-30}, {"init_sides": (1,)}],
 )
 def test_the_ends_of_the_ranges_are_allowed(fields):
     assert dataclasses.asdict(IEMConfig(**fields)).items() >= fields.items()
+
+
+def test_an_epsilon_that_float32_cannot_hold_is_refused():
+    with pytest.raises(ValueError, match=r"^epsilon must be at least 1e-30"):
+        IEMConfig(epsilon=1e-40)

@@ -26,7 +26,7 @@ HEAVY = {
     "tqdm",
 }
 
-LAYERS = ["config", "arrays", "gaussian", "layout", "objective", "projection", "solver"]
+LAYERS = ["config", "arrays", "gaussian", "layout", "terms", "projection", "solver"]
 """The core from the ground up; segmentation and formulas stand beside each other on top of it."""
 
 
@@ -54,6 +54,17 @@ def test_import_pulls_in_nothing_heavy():
 def test_only_arrays_knows_cupy(module):
     roots = {name.partition(".")[0] for name in imports(module)}
     assert ("cupy" in roots) == (module.stem == "arrays")
+
+
+@pytest.mark.parametrize("module", [*LAYERS, "segmentation", "formulas", "metrics"])
+def test_no_array_is_asked_for_an_attribute_that_some_library_lacks(module):
+    attributes = {
+        node.attr
+        for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+    }
+    # CuPy 13 has no mT; to_device and friends differ everywhere but in arrays.py.
+    assert not attributes & {"mT", "to_device", "numpy"}
 
 
 @pytest.mark.parametrize("module", [*LAYERS, "segmentation", "formulas"])

@@ -97,3 +97,9 @@ def test_uint8_is_scaled_as_divided_by_255():
     np.testing.assert_array_equal(
         to_colours(images), to_colours((images / np.float32(255)).astype(np.float32))
     )
+
+
+@pytest.mark.parametrize("shape", [(3, 128, 128), (100, 32, 32), (2, 3, 64, 64)])
+def test_channels_that_can_hardly_be_channels_are_warned_of(shape):
+    with pytest.warns(UserWarning, match=rf"{shape[-1]} channels; N grey images are images\[\.\.\., None\]"):
+        check_images(np.zeros(shape, dtype=np.uint8))

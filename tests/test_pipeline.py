@@ -397,3 +397,9 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     peak(4)  # what is imported and cached at first use
     # An image is 72 kB at its working size: holding those of 50 more would take 3.6 MB.
     assert peak(60) - peak(10) < 1_000_000
+
+
+def test_a_mask_that_says_nothing_is_noted(folder: Path, tmp_path: Path) -> None:
+    full = session(tmp_path / "run", sources(folder), SETTINGS.updated({"init_sides": [500]}))
+    assert full.tally.notes == {"mask is full": 6}
+    assert {row["notes"] for row in rows(tmp_path / "run")} == {"mask is full"}

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from iem_xp import IEMConfig, inpainting_error, objective, segment
 from iem_xp.layout import to_colours
-from iem_xp.objective import Scene, inpaint, regional_errors
 from iem_xp.solver import update
+from iem_xp.terms import Scene, inpaint, regional_errors
 
 
 @st.composite

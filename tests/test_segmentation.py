@@ -323,3 +323,9 @@ def test_a_gpu_that_is_not_there_is_an_error_and_never_the_cpu(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DeviceError, match="CuPy is not installed; install it with: pip install"):
         segment(np.zeros((4, 5, 3)), device="gpu")
+
+
+def test_a_configuration_of_another_type_is_refused():
+    image = np.zeros((8, 8, 3), dtype=np.uint8)
+    with pytest.raises(TypeError, match="config must be an IEMConfig, not dict"):
+        segment(image, {"iterations": 3})

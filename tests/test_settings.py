@@ -136,3 +136,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_cause(file: Path) -> None:
     file.write_bytes(b'choose = "\xff"\n')
     with pytest.raises(SettingsError, match=r"settings\.toml: not valid TOML"):
         read_settings(file)
+
+
+def test_hyphens_pass_for_underscores():
+    assert Settings().updated({"kernel-size": 7}).config.kernel_size == 7

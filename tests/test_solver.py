@@ -7,7 +7,7 @@ import oracle
 import scenes
 from iem_xp import IEMConfig, solver
 from iem_xp.layout import to_colours
-from iem_xp.objective import Scene
+from iem_xp.terms import Scene
 
 
 def scene_of(images, config=None, dtype=None):
@@ -184,9 +184,9 @@ def test_every_update_is_counted_for_the_image_it_was_computed_for(rng):
 def test_a_mask_does_not_depend_on_its_batch(monkeypatch, rng, size):
     images = scenes.images(rng, 7)
     config = IEMConfig(iterations=60)
-    together = solver.solve(images, (44, 78), config)
+    together = solver.solve(images, [solver.centred_square(images, side) for side in (44, 78)], config)
     monkeypatch.setattr(solver, "batch_size", lambda images: size)
-    apart = solver.solve(images, (44, 78), config)
+    apart = solver.solve(images, [solver.centred_square(images, side) for side in (44, 78)], config)
     for one, other in zip(together, apart, strict=True):
         np.testing.assert_array_equal(one.masks, other.masks)
         np.testing.assert_array_equal(one.updates, other.updates)
@@ -210,5 +210,5 @@ def test_a_batch_holds_at_least_one_image(backend, size):
 def test_given_masks_go_with_their_images_through_the_batches(monkeypatch, rng):
     images, masks = scenes.images(rng, 5), np.stack([scenes.mask(rng) for _ in range(5)])
     monkeypatch.setattr(solver, "batch_size", lambda images: 2)
-    (ascent,) = solver.solve(images, masks, IEMConfig(iterations=0))
+    (ascent,) = solver.solve(images, [masks], IEMConfig(iterations=0))
     np.testing.assert_array_equal(ascent.masks, masks)

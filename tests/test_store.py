@@ -80,8 +80,8 @@ def test_the_tables_are_those_that_others_read(run: Run) -> None:
 
 
 def test_meta_is_json(folder: Path) -> None:
-    with Run.create(folder, CONFIGURATION, {"versions": {"numpy": "2.0"}}) as run:
-        run.set_meta("odd", ["\udcff", None])
+    with Run.create(folder, CONFIGURATION, {"versions": {"numpy": "2.0"}, "odd": ["\udcff", None]}):
+        pass
     with Run.open(folder) as run:
         assert run.get_meta("versions") == {"numpy": "2.0"}
         assert run.get_meta("odd") == ["\udcff", None]
@@ -137,7 +137,9 @@ def test_only_a_run_is_opened(folder: Path) -> None:
 
 
 def test_a_newer_format_is_an_error(run: Run, folder: Path) -> None:
-    run.set_meta("format_version", FORMAT_VERSION + 1)
+    with sqlite3.connect(folder / "run.sqlite") as database:
+        database.execute("UPDATE meta SET value = ? WHERE key = 'format_version'", (FORMAT_VERSION + 1,))
+    database.close()
     with pytest.raises(RunError, match="upgrade it with: pip install"):
         Run.open(folder)
 
@@ -328,3 +330,18 @@ def test_another_process_reads_while_one_writes(run: Run, folder: Path) -> None:
     with run.transaction(), Run.open(folder) as reader:
         record_done(run, source("a.jpg"))
         assert reader.counts().done == 0
+
+
+def test_a_run_that_was_killed_as_it_began_begins_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("iem_xp.runs.database.Database.set_meta", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Run.resume(folder, CONFIGURATION)
+    assert [path.name for path in folder.iterdir()] == ["run.sqlite.new"]
+    with Run.resume(folder, CONFIGURATION) as run:
+        assert run.counts() == Counts(0, 0, 0)

@@ -12,7 +12,7 @@ import imageio.v3 as iio
 from iem_xp.config import IEMConfig
 from iem_xp.images import Pixels, encode_png, read_image, write_atomically
 from iem_xp.rendering import contact_sheet
-from iem_xp.runs.pipeline import FOLDERS, Output
+from iem_xp.runs.records import FOLDERS, Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images
 from iem_xp_cli.options import device_option, take_device
@@ -43,6 +43,8 @@ def command(output: Path, overwrite: bool, device: str) -> None:
     """
     photographs = output / "photographs"
     settings = Settings(IEMConfig(choose="image"))
+    if output.exists() and not output.is_dir():
+        raise click.UsageError(f"{output}: is a file, not a folder; use another -o")
     others = {path.name for path in output.iterdir()} - OWN if output.is_dir() else set()
     if others:
         raise click.UsageError(f"{output}: holds {min(others)}, which is no part of a demo; use another -o")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import click
 
 from iem_xp import segment as segment_array
 from iem_xp.images import SUFFIXES, ImageError, encode_mask, fit_image, read_image, restore_mask
-from iem_xp.runs.pipeline import FOLDERS
+from iem_xp.runs.records import FOLDERS
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import ImageSearch, find_images
 from iem_xp.runs.store import Run
@@ -81,7 +80,7 @@ def command(
     The run is a folder: masks/ holds a PNG of 0 and 255 for every image, at its own size; run.sqlite a row
     for every image, also for those that failed. The same command again continues where it stopped.
 
-    Exit status: 0 all well, 1 some images failed, 2 wrong usage, 130 interrupted.
+    Exit status: 0 all well, 1 some images failed or the disk did, 2 wrong usage, 130 interrupted.
     """
     settings = collect_settings(preset, config, options)
     outputs = [name for name, wanted in zip(FOLDERS, (cutout, overlay, inpainted), strict=True) if wanted]
@@ -120,7 +119,7 @@ def segment_stream(settings: Settings, device: str) -> None:
     for note in photograph.notes:
         click.echo(f"standard input: {note}", err=True)
     working = fit_image(photograph.pixels, settings.size, settings.fit)
-    mask = segment_array(working, replace(settings.config, choose="image"), device=device).masks[0]
+    mask = segment_array(working, settings.config, device=device).masks[0]
     if settings.fit == "whole":
         mask = restore_mask(mask, *photograph.pixels.shape[:2])
     with messages():
@@ -146,11 +145,11 @@ def _remarks(folder: Path, search: ImageSearch, summary: dict[str, Any]) -> Iter
         yield f"{error.filename}: this folder cannot be searched: {error.strerror}"
     if summary["failed"]:
         with Run.open(folder) as run:
-            failures = run.failures()
-        for failure in failures[:LISTED]:
+            failed, failures = run.counts().failed, run.failures(LISTED)
+        for failure in failures:
             yield f"failed: {_printable(failure.error)}"
-        if len(failures) > LISTED:
-            yield f"... and {len(failures) - LISTED} more: table images of {folder / 'run.sqlite'}"
+        if failed > len(failures):
+            yield f"... {failed} in the whole run: table images of {folder / 'run.sqlite'}"
 
 
 def _printable(text: str) -> str:

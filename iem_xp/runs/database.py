@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 FORMAT_VERSION = 1
+UNFINISHED = ".new"
+"""Suffix of the file while its tables are made."""
 
 # `entries` and `candidates` hold the images of a run whose initial square is chosen for all of them. They
 # stay when the masks are written: images that come later may change the choice.
@@ -77,21 +79,20 @@ class Database:
 
     @classmethod
     def create(cls, file: Path, meta: Mapping[str, Any]) -> Self:
-        """Make the tables in a new file, and keep facts about the run."""
-        database = cls(file)
+        """Make the tables in a new file, and keep facts about the run; the file is complete or not there."""
+        unfinished = file.with_name(file.name + UNFINISHED)
+        unfinished.unlink(missing_ok=True)
+        database = cls(unfinished)
         try:
-            # Readers, such as a report on a run in progress, do not wait for the writer, nor it for them.
-            database.execute("PRAGMA journal_mode = WAL")
-            database._prepare()
             with database.transaction():
                 for statement in _SCHEMA.split(";"):
                     database.execute(statement)
                 for key, value in {**meta, "format_version": FORMAT_VERSION}.items():
                     database.set_meta(key, value)
-        except BaseException:
+        finally:
             database.close()
-            raise
-        return database
+        unfinished.replace(file)
+        return cls.open(file)
 
     @classmethod
     def open(cls, file: Path) -> Self:
@@ -122,6 +123,8 @@ class Database:
         return database
 
     def _prepare(self) -> None:
+        # Readers, such as a report on a run in progress, do not wait for the writer, nor it for them.
+        self.execute("PRAGMA journal_mode = WAL")
         self.execute("PRAGMA foreign_keys = ON")
         # A power cut may cost the last transactions, never the file: their images are then done again,
         # which is cheaper than a wait for the disk at every batch.

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 
 from iem_xp import rendering
-from iem_xp.arrays import to_device, to_host
+from iem_xp.arrays import exactly, to_device, to_host
 from iem_xp.images import (
     ImageError,
     Mask,
@@ -25,17 +24,12 @@ from iem_xp.images import (
     restore_mask,
     write_atomically,
 )
-from iem_xp.layout import check_images
-from iem_xp.runs.records import Candidate, Entry
+from iem_xp.runs.records import FOLDERS, Candidate, Entry, Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import Source
 from iem_xp.runs.store import Run
 from iem_xp.segmentation import choose
-from iem_xp.solver import Ascent, solve
-
-Output = Literal["cutout", "overlay", "inpainted"]
-FOLDERS: dict[Output, str] = {"cutout": "cutouts", "overlay": "overlays", "inpainted": "inpainted"}
-"""Folder of each optional output, beside `masks`, with the same file names."""
+from iem_xp.solver import Ascent, centred_square, solve
 
 Advance = Callable[[int], object]
 _ADMITTED = 1000
@@ -181,9 +175,11 @@ class Segmenter:
         yield from groups.values()
 
     def _solve(self, images: Pixels) -> list[Ascent]:
-        on_device = check_images(to_device(images, self._device))
-        ascents = solve(on_device, self._sides, self.settings.config)
-        return [Ascent(*map(to_host, ascent)) for ascent in ascents]
+        on_device = to_device(images, self._device)
+        with exactly(on_device):
+            starts = [centred_square(on_device, side) for side in self._sides]
+            ascents = solve(on_device, starts, self.settings.config)
+            return [Ascent(*map(to_host, ascent)) for ascent in ascents]
 
     def _keep(self, entries: list[Entry], ascents: list[Ascent]) -> None:
         with self.run.transaction():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from iem_xp.images import Mask
 from iem_xp.runs.sources import Source
+
+Output = Literal["cutout", "overlay", "inpainted"]
+FOLDERS: dict[Output, str] = {"cutout": "cutouts", "overlay": "overlays", "inpainted": "inpainted"}
+"""Folder of each optional output, beside `masks`, with the same file names."""
 
 
 class Entry(NamedTuple):

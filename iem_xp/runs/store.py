@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from iem_xp.runs.candidates import Candidates
-from iem_xp.runs.database import Database, RunError, stored_path, stored_text
-from iem_xp.runs.records import Candidate, Entry
+from iem_xp.runs.database import UNFINISHED, Database, RunError, stored_path, stored_text
+from iem_xp.runs.records import FOLDERS, Candidate, Entry
 from iem_xp.runs.sources import Source, distinct
 
 _FILE = "run.sqlite"
-_FOLDERS = ("masks", "refined", "models", "cutouts", "overlays", "inpainted")
+_OWN_FOLDERS = ("masks", "refined", "models", *FOLDERS.values())
 
 
 class Failure(NamedTuple):
@@ -94,8 +94,10 @@ class Run:
             raise RunError(f"{folder}: is a run already; use another -o, or --overwrite to replace it")
         else:
             _check_vacant(folder)
-        (folder / "masks").mkdir(parents=True, exist_ok=True)
-        return cls(folder, Database.create(folder / _FILE, {**(meta or {}), "configuration": configuration}))
+        folder.mkdir(parents=True, exist_ok=True)
+        run = cls(folder, Database.create(folder / _FILE, {**(meta or {}), "configuration": configuration}))
+        run.masks.mkdir()
+        return run
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -156,7 +158,7 @@ class Run:
             _check_vacant(folder)
             return
         # The database goes last: until then, the folder is known as a run and can be cleared again.
-        for name in (*_FOLDERS, f"{_FILE}-wal", f"{_FILE}-shm", f"{_FILE}-journal", _FILE):
+        for name in (*_OWN_FOLDERS, f"{_FILE}-wal", f"{_FILE}-shm", f"{_FILE}-journal", _FILE):
             path = folder / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -180,10 +182,6 @@ class Run:
     def get_meta(self, key: str) -> Any:
         """Return the JSON value kept under a key, or None."""
         return self._database.get_meta(key)
-
-    def set_meta(self, key: str, value: Any) -> None:
-        """Keep a JSON value under a key."""
-        self._database.set_meta(key, value)
 
     def is_done(self, source: Source) -> bool:
         """Whether an image has its mask."""
@@ -263,9 +261,10 @@ class Run:
         )
         return Counts(states.get("done", 0), states.get("failed", 0), self.candidates.count_unwritten(None))
 
-    def failures(self) -> list[Failure]:
-        """List the images that failed, by path."""
-        rows = self._database.execute("SELECT path, error FROM images WHERE status = 'failed' ORDER BY path")
+    def failures(self, limit: int = -1) -> list[Failure]:
+        """List the images that failed, by path; all of them, or the first so many."""
+        query = "SELECT path, error FROM images WHERE status = 'failed' ORDER BY path LIMIT ?"
+        rows = self._database.execute(query, (limit,))
         return [Failure(Path(os.fsdecode(path)), error) for path, error in rows]
 
     def mean_inpainting_error(self) -> float | None:
@@ -282,5 +281,6 @@ def _is_run(folder: Path) -> bool:
 def _check_vacant(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file, not a folder; use another -o")
-    if folder.is_dir() and next(folder.iterdir(), None) is not None:
+    unfinished = _FILE + UNFINISHED  # left by a session that was killed as it began
+    if folder.is_dir() and any(not path.name.startswith(unfinished) for path in folder.iterdir()):
         raise RunError(f"{folder}: is no run and not empty, nothing in it is overwritten; use another -o")

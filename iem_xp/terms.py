@@ -8,14 +8,13 @@ M' = 1 - M; 1 is the background, predicted from M.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from array_api_compat import array_namespace, device
 
+from iem_xp.arrays import Array
 from iem_xp.config import IEMConfig
 from iem_xp.gaussian import Gaussian
-
-Array = Any
 
 
 class Scene(NamedTuple):
@@ -26,12 +25,12 @@ class Scene(NamedTuple):
     config: IEMConfig
 
     @classmethod
-    def of(cls, colours: Array, config: IEMConfig) -> Scene:
-        """Scene of `colours`, a floating array (N, C, H, W) in [-1, 1]."""
+    def of(cls, colours: Array, config: IEMConfig, K: Gaussian | None = None) -> Scene:
+        """Scene of `colours`, a floating array (N, C, H, W) in [-1, 1]; K, if it is there already."""
         xp = array_namespace(colours)
         n, _, h, w = colours.shape
         ones = xp.ones((n, 1, h, w), dtype=colours.dtype, device=device(colours))
-        return cls(xp.concat([colours, ones], axis=1), Gaussian(colours, config), config)
+        return cls(xp.concat([colours, ones], axis=1), K or Gaussian(colours, config), config)
 
     def take(self, index: Array) -> Scene:
         """Scene of the images at the positions `index`, an integer array (n,)."""
@@ -42,8 +41,8 @@ class Scene(NamedTuple):
 class Inpainting(NamedTuple):
     """What one mask makes of a scene; regions in the order of the module's docstring.
 
-    `region` (N, 2, H, W): M and M' as numbers. `size` (N, 2, 1, 1): |M| and |M'|.
-    `over_size` (N, 2, 1, 1): 1 / size; 0 for both where a region is empty and there is nothing to compare.
+    `region` (N, 2, H, W): M and M' as numbers.
+    `over_size` (N, 2, 1, 1): 1 / |M| and 1 / |M'|; 0 for both where one is empty, so that nothing counts.
     `mean` (N, 2, C, 1, 1): mean colour of each region.
     `over_support` (N, 2, 1, H, W): 1 / (K*R + eps sum(R)), R the other region.
     `residual` (N, 2, C, H, W): X - psi_K(R).
@@ -51,7 +50,6 @@ class Inpainting(NamedTuple):
     """
 
     region: Array
-    size: Array
     over_size: Array
     mean: Array
     over_support: Array
@@ -75,7 +73,7 @@ def inpaint(scene: Scene, masks: Array) -> Inpainting:
     n, depth, h, w = planes.shape
     M = xp.astype(masks, planes.dtype)[:, None, :, :]
     region = xp.concat([M, 1 - M], axis=1)
-    total = xp.reshape(region, (n, 2, h * w)) @ xp.reshape(planes, (n, depth, h * w)).mT
+    total = xp.reshape(region, (n, 2, h * w)) @ xp.matrix_transpose(xp.reshape(planes, (n, depth, h * w)))
     total = total[..., None, None]
     size = total[:, :, -1, ...]
     empty = xp.astype(size == 0, planes.dtype)
@@ -87,7 +85,6 @@ def inpaint(scene: Scene, masks: Array) -> Inpainting:
     residual = planes[:, None, :-1, ...] - filtered[:, :, :-1, ...] * over_support
     return Inpainting(
         region=region,
-        size=size,
         over_size=(1 - xp.max(empty, axis=1, keepdims=True)) / (size + empty),
         mean=total[:, :, :-1, ...] / (size + empty)[:, :, None, ...],
         over_support=over_support,
@@ -103,6 +100,17 @@ def regional_errors(inpainting: Inpainting) -> Array:
     by_pixel = (n, 2, h * w)
     total = xp.vecdot(xp.reshape(inpainting.region, by_pixel), xp.reshape(inpainting.error, by_pixel))
     return total[..., None, None] * inpainting.over_size
+
+
+def inpainting_error(inpainting: Inpainting) -> Array:
+    """L_inp = E_F + E_B (eq. 8), shape (N,)."""
+    xp = array_namespace(inpainting.error)
+    return xp.sum(regional_errors(inpainting), axis=(1, 2, 3))
+
+
+def objective(scene: Scene, inpainting: Inpainting) -> Array:
+    """L_IEM = L_inp - lambda (sigma(M) + sigma(M')) (eq. 11), shape (N,)."""
+    return inpainting_error(inpainting) - scene.config.regularization * diversity(scene, inpainting)
 
 
 def diversity(scene: Scene, inpainting: Inpainting) -> Array:
