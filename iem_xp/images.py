@@ -54,8 +54,9 @@ class Photograph:
 def read_image(source: str | os.PathLike[str] | bytes) -> Photograph:
     """Read an image of any format and pixel type as upright 8-bit RGB.
 
-    The first frame stands for a file of several, alpha is ignored, and values of more than 8 bits are
-    stretched from their darkest to their brightest; each is noted.
+    The first frame stands for a file of several, alpha is ignored, grey values of more than 8 bits are
+    stretched from their darkest to their brightest, colours of 16 bits are read by their upper 8; each is
+    noted.
 
     Parameters
     ----------
@@ -181,7 +182,7 @@ def _decode(data: bytes) -> Photograph:
     if not data:
         raise ImageError("the file is empty")
     try:
-        values, orientation, frames = _first_frame(data)
+        values, orientation, frames, bits = _first_frame(data)
     except InitializationError as error:
         hint = "; for HEIC photographs, pip install pillow-heif" if data[4:8] == b"ftyp" else ""
         raise ImageError(f"not an image, or of a format that Pillow cannot read{hint}") from error
@@ -193,13 +194,15 @@ def _decode(data: bytes) -> Photograph:
     if values.ndim == 2:
         notes.append(f"{values.dtype.name} values stretched from their darkest to their brightest")
         values = np.repeat(_stretch(values)[..., None], 3, axis=2)
-    elif values.shape[2] == 4 and (values[..., 3] < 255).any():
+    elif bits > 8:
+        notes.append(f"{bits}-bit colours read by their upper 8 bits")
+    if values.shape[2] == 4 and (values[..., 3] < 255).any():
         notes.append("alpha ignored")
     return Photograph(np.ascontiguousarray(_upright(values[..., :3], orientation)), tuple(notes))
 
 
-def _first_frame(data: bytes) -> tuple[NDArray[Any], int, int]:
-    """Values (H, W, 3), (H, W, 4) or, if not of 8 bits, (H, W); EXIF orientation; number of frames."""
+def _first_frame(data: bytes) -> tuple[NDArray[Any], int, int, int]:
+    """Values (H, W, 3), (H, W, 4) or, if grey of more than 8 bits, (H, W); EXIF orientation; frames; bits."""
     try:
         file: Any = iio.imopen(data, "r", plugin="pillow")
     except OSError as error:  # imageio wraps whatever Pillow raised.
@@ -214,8 +217,12 @@ def _first_frame(data: bytes) -> tuple[NDArray[Any], int, int]:
         # Asked again, since a PNG may store it after its pixels. imageio's own rotation turns a TIFF twice,
         # as Pillow has done it already, and mirrors the colours of a converted frame, not its columns.
         info = file.metadata(index=0, exclude_applied=False)
-        orientation = 1 if data.startswith((b"II", b"MM")) else info.get("Orientation", 1)
-        return values, orientation, file.properties(index=...).n_images
+        tiff = data.startswith((b"II", b"MM"))
+        orientation = 1 if tiff else info.get("Orientation", 1)
+        bits = int(np.max(info.get("BitsPerSample", 8))) if tiff else 8
+        if data.startswith(b"\x89PNG"):
+            bits = data[24]  # in its header, of which Pillow says nothing
+        return values, orientation, file.properties(index=...).n_images, bits
 
 
 def _stretch(values: NDArray[Any]) -> Pixels:

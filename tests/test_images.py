@@ -1,6 +1,8 @@
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from io import BytesIO
 from pathlib import Path
 from unittest.mock import patch
@@ -151,6 +153,24 @@ def test_16_bit_gray_is_stretched_not_clipped(format):
     photograph = read_image(encode(values, format))
     assert np.array_equal(photograph.pixels, gray(np.rint((values - 1000.0) / 2).astype(np.uint8)))
     assert photograph.notes == ("uint16 values stretched from their darkest to their brightest",)
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (6, 4), (4, 2)])
+def test_16_bit_colours_are_read_by_their_upper_bits_and_noted(colour_type, channels):
+    values = np.random.default_rng(0).integers(0, 65536, (6, 9, channels)).astype(">u2")
+    values[..., -1] = 65535
+
+    def chunk(kind, content):
+        length, checksum = len(content).to_bytes(4), zlib.crc32(kind + content).to_bytes(4)
+        return length + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", 9, 6, 16, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    photograph = read_image(b"\x89PNG\r\n\x1a\n" + chunks)
+    colours = values[..., :3] if channels > 2 else values[..., [0, 0, 0]]
+    np.testing.assert_array_equal(photograph.pixels, colours >> 8)
+    assert photograph.notes == ("16-bit colours read by their upper 8 bits",)
 
 
 def test_a_16_bit_pgm_is_stretched():
