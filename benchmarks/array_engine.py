@@ -47,6 +47,14 @@ def milliseconds_per_update(images: np.ndarray) -> float:
     return statistics.median(times) * 1e3
 
 
+def milliseconds_to_import() -> float:
+    """Time that `import iem_xp` adds to a new interpreter: the median over runs."""
+    code = "import time; t = time.perf_counter(); import iem_xp; print(time.perf_counter() - t)"
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(RUNS)]
+    return statistics.median(float(run.stdout) for run in runs) * 1e3
+
+
 def peak_megabytes(images: int, batch_size: int) -> float:
     """Peak memory of `iem-xp segment` over a folder of copies of the samples, two updates each."""
     with tempfile.TemporaryDirectory() as folder:
@@ -79,9 +87,11 @@ def main() -> None:
         seconds = (time.perf_counter() - begin) / len(images)
         print(f"| {side} | {np.mean(result.updates):.0f} | {seconds:.3f} |")
 
+    print(f"\n`import iem_xp`: {milliseconds_to_import():.0f} ms")
+
     if "--memory" in sys.argv:
         print("\n| images | batch size | peak memory, MB |\n|---|---|---|")
-        for count, batch_size in ((100, 64), (10_000, 64), (100, 256)):
+        for count, batch_size in ((100, 16), (10_000, 16), (1000, 256)):
             print(f"| {count} | {batch_size} | {peak_megabytes(count, batch_size):.0f} |")
 
 
