@@ -73,7 +73,7 @@ def ascend(scene: Scene, masks: Array) -> Ascent:
         known = [xp.all(masks == earlier[period], axis=(1, 2)) for period in due if period in earlier]
         earlier.update(dict.fromkeys(due, masks))
         if left and known:
-            settled = known[0] | known[-1]
+            settled = xp.any(xp.stack(known), axis=0)
             if bool(xp.any(settled)):
                 (gone,), (kept,) = xp.nonzero(settled), xp.nonzero(~settled)
                 finished.append((xp.take(index, gone), xp.take(masks, gone, axis=0), step))
