@@ -17,9 +17,10 @@ import iem_xp
 from iem_xp.config import IEMConfig
 from iem_xp.images import SUFFIXES, fit_image, read_image, restore_mask
 from iem_xp.rendering import cutout
+from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Output, Segmenter
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import Source, find_images
+from iem_xp.runs.sources import find_images
 from iem_xp.runs.store import Run
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"

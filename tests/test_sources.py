@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from iem_xp.runs.sources import ImageSearch, Source, SourceError, _mask_names, distinct, find_images
+from iem_xp.runs.naming import Source
+from iem_xp.runs.sources import ImageSearch, SourceError, find_images
 
 SUFFIXES = frozenset({".jpg", ".png", ".webp"})
 
@@ -229,28 +227,3 @@ def test_odd_names_have_masks_that_can_be_written(name: str) -> None:
 
 def test_long_names_that_differ_at_the_end_have_distinct_masks() -> None:
     assert len(set(masks(["x" * 249 + end for end in ("a.png", "b.png")]).values())) == 2
-
-
-@given(
-    st.lists(
-        st.tuples(st.text("aAéẞ.", min_size=1, max_size=4), st.sampled_from(["", ".png", ".jpg", ".JPG"])),
-        unique=True,
-    ),
-    st.sets(st.sampled_from(["a.png", "A.jpg.png", "sub"])),
-)
-def test_masks_of_a_folder_are_distinct_even_without_case(
-    parts: list[tuple[str, str]], folders: set[str]
-) -> None:
-    images = list(dict.fromkeys("a" + stem + suffix for stem, suffix in parts))
-    names = list(_mask_names(images, folders).values())
-    assert len({name.casefold() for name in [*names, *folders]}) == len(names) + len(
-        {name.casefold() for name in folders}
-    )
-    assert all(posixpath.basename(name) == name and name.endswith(".png") for name in names)
-
-
-def test_a_distinct_mask_stays_in_its_folder(here: Path) -> None:
-    one, two = (distinct(Source(here / name, "sub/a.png")) for name in ("a.png", "a.jpg"))
-    assert one.path == here / "a.png"
-    assert one.mask != two.mask
-    assert posixpath.dirname(one.mask) == posixpath.dirname(two.mask) == "sub"

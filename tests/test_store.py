@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from iem_xp.runs.candidates import _packed, _unpacked
 from iem_xp.runs.database import FORMAT_VERSION, RunError
+from iem_xp.runs.naming import Source
 from iem_xp.runs.records import Candidate, Entry
-from iem_xp.runs.sources import Source
 from iem_xp.runs.store import Counts, Failure, Run
 
 CONFIGURATION = {"iterations": 150, "init_sides": (44, 78), "sigma": 5.0}

@@ -15,10 +15,11 @@ import click
 from tqdm import tqdm
 
 from iem_xp.runs.database import RunError
+from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Advance, Segmenter
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import Source, SourceError
+from iem_xp.runs.sources import SourceError
 from iem_xp.runs.store import Run
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from iem_xp.images import Mask
 from iem_xp.runs.database import Database, stored_path, stored_text
+from iem_xp.runs.naming import Source
 from iem_xp.runs.records import Candidate, Entry
-from iem_xp.runs.sources import Source
 
 _BATCH = 256
 _WRITTEN = (

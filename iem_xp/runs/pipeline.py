@@ -24,9 +24,9 @@ from iem_xp.images import (
     restore_mask,
     write_atomically,
 )
+from iem_xp.runs.naming import Source
 from iem_xp.runs.records import FOLDERS, Candidate, Entry, Output
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import Source
 from iem_xp.runs.store import Run
 from iem_xp.segmentation import choose
 from iem_xp.solver import Ascent, centred_square, solve

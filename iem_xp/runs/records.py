@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from iem_xp.images import Mask
-from iem_xp.runs.sources import Source
+from iem_xp.runs.naming import Source
 
 Output = Literal["cutout", "overlay", "inpainted"]
 FOLDERS: dict[Output, str] = {"cutout": "cutouts", "overlay": "overlays", "inpainted": "inpainted"}

@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import NamedTuple
 
-_MASK_SUFFIX = ".png"
-_LONGEST_NAME = 240
-"""Bytes of a mask's file name: 255, the limit of most file systems, less room for a temporary suffix."""
-
-
-class Source(NamedTuple):
-    """An image and where its mask goes.
-
-    Attributes
-    ----------
-    path : Path
-        Absolute path of the image; symbolic links are not resolved.
-    mask : str
-        Path of the mask below the run's `masks` folder, with forward slashes, such as ``"sub/a.png"``.
-    """
-
-    path: Path
-    mask: str
+from iem_xp.runs.naming import Source, long_name, mask_names, short_name
 
 
 class SourceError(ValueError):
@@ -133,7 +113,7 @@ class ImageSearch:
             for name in others:
                 self._leave_out(name)
             below = self._below(folder)
-            for name, mask in _mask_names(images, folders).items():
+            for name, mask in mask_names(images, folders).items():
                 yield Source(Path(folder, name), below + mask)
             stack.extend(os.path.join(folder, name) for name in reversed(folders))
 
@@ -161,16 +141,18 @@ class ImageSearch:
     def _mask_name(self, folder: str, name: str) -> str:
         """Mask name of a file named explicitly: that which a search of its folder would give it."""
         if not self._is_image(name):
-            return _fitting(name + _MASK_SUFFIX, name)
+            return long_name(name)
         if folder not in self._exceptions:
             # A list may jump between folders: each is listed once, and only its few odd names are kept.
             try:
                 images, folders, _ = self._list(folder)
             except OSError:
                 images, folders = [], []
-            names = _mask_names(images, folders)
-            self._exceptions[folder] = {image: mask for image, mask in names.items() if mask != _short(image)}
-        return self._exceptions[folder].get(name) or _fitting(_short(name), name)
+            names = mask_names(images, folders)
+            self._exceptions[folder] = {
+                image: mask for image, mask in names.items() if mask != short_name(image)
+            }
+        return self._exceptions[folder].get(name) or short_name(name)
 
     def _below(self, folder: str) -> str:
         relative = PurePath(os.path.relpath(folder, self._root)).as_posix()
@@ -225,12 +207,6 @@ def find_images(
     return ImageSearch(inputs, suffixes, exclude)
 
 
-def distinct(source: Source) -> Source:
-    """Give a mask a name of its own, by a digest of its image's path."""
-    folder, slash, _ = source.mask.rpartition("/")
-    return source._replace(mask=folder + slash + _digested(source.path.name, os.fspath(source.path)))
-
-
 def _read_list(file: str) -> tuple[list[str], str]:
     try:
         content = Path(file).read_bytes().removeprefix(b"\xef\xbb\xbf")
@@ -243,41 +219,6 @@ def _read_list(file: str) -> tuple[list[str], str]:
     if not paths:
         raise SourceError(f"{file!r}: lists no path")
     return paths, os.path.commonpath({os.path.dirname(path) for path in paths})
-
-
-def _mask_names(images: Sequence[str], folders: Iterable[str]) -> dict[str, str]:
-    """Names of the masks of one folder's images, distinct even where a file system folds case."""
-    shorts = Counter(_folded(_short(name)) for name in images)
-    longs = Counter(_folded(name + _MASK_SUFFIX) for name in images)
-    taken = {_folded(name) for name in folders}
-    names = {}
-    for name in images:
-        short, long = _folded(_short(name)), _folded(name + _MASK_SUFFIX)
-        if shorts[short] == 1 and short not in longs and short not in taken:
-            names[name] = _fitting(_short(name), name)
-        elif longs[long] == 1 and long not in taken:
-            names[name] = _fitting(name + _MASK_SUFFIX, name)
-        else:
-            names[name] = _digested(name, name)
-    return names
-
-
-def _short(name: str) -> str:
-    return os.path.splitext(name)[0] + _MASK_SUFFIX
-
-
-def _fitting(mask: str, name: str) -> str:
-    return mask if len(os.fsencode(mask)) <= _LONGEST_NAME else _digested(name, name)
-
-
-def _digested(name: str, key: str) -> str:
-    ending = f"-{hashlib.sha256(os.fsencode(key)).hexdigest()[:16]}{_MASK_SUFFIX}"
-    # The cut may fall inside a character, which is then left out.
-    return os.fsencode(name)[: _LONGEST_NAME - len(ending)].decode("utf-8", "ignore") + ending
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _is_hidden(name: str) -> bool:

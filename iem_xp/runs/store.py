@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Self
 
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.database import UNFINISHED, Database, RunError, stored_path, stored_text
+from iem_xp.runs.naming import Source, distinct
 from iem_xp.runs.records import FOLDERS, Candidate, Entry
-from iem_xp.runs.sources import Source, distinct
 
 _FILE = "run.sqlite"
 _OWN_FOLDERS = ("masks", "refined", "models", *FOLDERS.values())
