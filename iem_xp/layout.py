@@ -83,7 +83,7 @@ def check_masks(masks: Array, images: Array, name: str = "masks") -> Array:
 
 
 def to_colours(images: Array, dtype: Any = None) -> Array:
-    """Colours (N, C, H, W) in [-1, 1] of checked images (the paper's X), float32 unless `dtype` says otherwise."""
+    """Colours X, (N, C, H, W) in [-1, 1], of checked images; float32 unless `dtype` says otherwise."""
     xp = array_namespace(images)
     dtype = xp.float32 if dtype is None else dtype
     planes = xp.permute_dims(images, (0, 3, 1, 2))
