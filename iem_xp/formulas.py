@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array_api_compat import array_namespace
+
 from iem_xp import terms
-from iem_xp.arrays import Array, exactly, namespace
+from iem_xp.arrays import Array, exactly
 from iem_xp.config import IEMConfig, config_or_default
 from iem_xp.layout import check_images, check_masks, to_colours, to_images
 
@@ -69,7 +71,7 @@ def objective(images: Array, masks: Array, config: IEMConfig | None = None) -> t
 def _inpaint(images: Array, masks: Array, config: IEMConfig | None) -> tuple[terms.Scene, terms.Inpainting]:
     images = check_images(images)
     masks = check_masks(masks, images)
-    xp = namespace(images=images)
+    xp = array_namespace(images)
     dtype = xp.float64 if images.dtype == xp.float64 else xp.float32
     scene = terms.Scene.of(to_colours(images, dtype), config_or_default(config))
     return scene, terms.inpaint(scene, masks)

@@ -84,6 +84,14 @@ def read_image(source: str | os.PathLike[str] | bytes) -> Photograph:
         raise ImageError(f"{os.fspath(source)}: {error}") from error.__cause__
 
 
+def check_fit(size: int, fit: Fit) -> None:
+    """Raise a ValueError that names the argument of `fit_image` that is not as it should be."""
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"size must be at least 1, and a whole number, not {size!r}")
+    if fit not in get_args(Fit):
+        raise ValueError(f'fit must be "whole" or "crop", not {fit!r}')
+
+
 def fit_image(image: Pixels, size: int = 128, fit: Fit = "whole") -> Pixels:
     """Resize an image to the working size.
 
@@ -251,10 +259,7 @@ def _working_shape(image: Pixels, size: int, fit: Fit) -> tuple[int, int]:
         raise ValueError(f"needs uint8 of shape (H, W, 3) or (H, W), not {image.dtype} of {image.shape}")
     if not image.size:
         raise ValueError(f"the image has no pixels: its shape is {image.shape}")
-    if size < 1:
-        raise ValueError(f"size must be at least 1, not {size}")
-    if fit not in get_args(Fit):
-        raise ValueError(f'fit must be "whole" or "crop", not {fit!r}')
+    check_fit(size, fit)
     height, width = image.shape[:2]
     short, long = sorted((height, width))
     if fit == "crop":

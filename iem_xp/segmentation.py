@@ -95,13 +95,12 @@ def segment(
         raise ValueError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
     with exactly(images):
         checked = check_images(images)
-        masks = None if init is None else check_masks(init, checked, "init")
+        given = [] if init is None else [check_masks(init, checked, "init")]
     if device is not None:
-        checked = to_device(checked, device)
-        masks = None if masks is None else to_device(masks, device)
+        checked, *given = (to_device(array, device) for array in (checked, *given))
     with exactly(checked):
-        sides = config.init_sides if masks is None else (0,)
-        starts = [centred_square(checked, side) for side in sides] if masks is None else [masks]
+        sides = (0,) if given else config.init_sides
+        starts = given or [centred_square(checked, side) for side in sides]
         chosen = choose(solve(checked, starts, config), sides, config)
     if device is None:
         return chosen

@@ -52,7 +52,7 @@ def wait(run: Run, image: Source, errors: Sequence[float], **fields: Any) -> Non
         Candidate(side, np.full((3, 5), side == 78), error, updates=7)
         for side, error in zip((44, 78, 92), errors, strict=False)
     ]
-    run.candidates.add(ENTRY._replace(source=image, **fields), candidates)
+    run.record_candidates(ENTRY._replace(source=image, **fields), candidates)
 
 
 def rows(run: Run, query: str) -> list[tuple[Any, ...]]:

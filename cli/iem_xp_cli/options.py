@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from iem_xp.arrays import DeviceError, resolve_device
+from iem_xp.config import Choice
+from iem_xp.images import Fit
 from iem_xp.runs.settings import PRESETS, Settings, SettingsError, read_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -25,8 +27,8 @@ def _sides(value: str) -> tuple[int, ...]:
 
 _TYPES: dict[str, Any] = {
     "init_sides": _sides,
-    "choose": click.Choice(["dataset", "image"]),
-    "fit": click.Choice(["whole", "crop"]),
+    "choose": click.Choice(get_args(Choice)),
+    "fit": click.Choice(get_args(Fit)),
 }
 _HELP = {
     "size": "Shorter side of the images at work, in pixels.",
@@ -49,14 +51,11 @@ def settings_options(command: Command) -> Command:
     """Options for every setting; collect their values with `collect_settings`."""
     for name, text in reversed(_HELP.items()):
         flag, default = name.replace("_", "-"), _DEFAULTS[name]
+        declared, kind, shown = f"--{flag}", _TYPES.get(name, type(default)), default
         if isinstance(default, bool):
-            declared, kind = f"--{flag}/--no-{flag}", bool
-        else:
-            declared, kind = f"--{flag}", _TYPES.get(name, type(default))
-        if isinstance(default, bool):
-            shown = "yes" if default else "no"
-        else:
-            shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+            declared, shown = f"--{flag}/--no-{flag}", "yes" if default else "no"
+        elif isinstance(default, tuple):
+            shown = ",".join(map(str, default))
         metavar = "N,N,..." if isinstance(default, tuple) else None
         option = click.option(
             declared, name, type=kind, default=None, metavar=metavar, help=f"{text}  [default: {shown}]"

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from iem_xp import segment as segment_array
-from iem_xp.images import SUFFIXES, ImageError, encode_mask, fit_image, read_image, restore_mask
+from iem_xp.images import SUFFIXES, ImageError, encode_mask, read_image
+from iem_xp.runs.pipeline import BATCH_SIZE
 from iem_xp.runs.records import FOLDERS
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import ImageSearch, find_images
@@ -40,7 +41,7 @@ LISTED = 20
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
-    default=16,
+    default=BATCH_SIZE,
     show_default=True,
     help="Images held in memory at a time, at their working size; an interruption costs at most these.",
 )
@@ -91,6 +92,7 @@ def command(
         return
     folder = output or Path("iem-run")
     with messages():
+        # Searched twice, first to count them: a list of millions of paths would not fit in memory.
         search = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
         total = sum(1 for _ in islice(find_images(inputs, suffixes=SUFFIXES, exclude=folder), limit))
         summary = segment_folder(
@@ -118,10 +120,9 @@ def segment_stream(settings: Settings, device: str) -> None:
         raise click.ClickException(f"standard input: {error}") from error
     for note in photograph.notes:
         click.echo(f"standard input: {note}", err=True)
-    working = fit_image(photograph.pixels, settings.size, settings.fit)
+    working = settings.at_work(photograph.pixels)
     mask = segment_array(working, settings.config, device=device).masks[0]
-    if settings.fit == "whole":
-        mask = restore_mask(mask, *photograph.pixels.shape[:2])
+    mask = settings.at_own_size(mask, *photograph.pixels.shape[:2])
     with messages():
         sys.stdout.buffer.write(encode_mask(mask))
         sys.stdout.buffer.flush()

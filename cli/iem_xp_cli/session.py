@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from iem_xp.runs.database import RunError
 from iem_xp.runs.naming import Source
-from iem_xp.runs.pipeline import Advance, Segmenter
+from iem_xp.runs.pipeline import BATCH_SIZE, Advance, Segmenter
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import SourceError
@@ -48,7 +48,7 @@ def segment_folder(
     *,
     device: str,
     total: int,
-    batch_size: int = 16,
+    batch_size: int = BATCH_SIZE,
     outputs: Sequence[Output] = (),
     overwrite: bool = False,
 ) -> dict[str, Any]:

@@ -29,8 +29,7 @@ class Candidates:
 
     def add(self, entry: Entry, candidates: Sequence[Candidate]) -> None:
         """Keep an image's candidates, one for each initial square; they replace a failure."""
-        source = entry.source
-        path = stored_path(source.path)
+        path = stored_path(entry.source.path)
         ((working_height, working_width),) = {candidate.mask.shape for candidate in candidates}
         with self._database.transaction():
             self._database.execute("DELETE FROM images WHERE path = ? AND status = 'failed'", (path,))
@@ -40,7 +39,7 @@ class Candidates:
                 " notes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     path,
-                    stored_path(source.mask),
+                    stored_path(entry.source.mask),
                     entry.width,
                     entry.height,
                     working_width,
@@ -55,7 +54,6 @@ class Candidates:
                     " VALUES (?, ?, ?, ?, ?)",
                     (image, int(side), float(error), int(updates), _packed(mask)),
                 )
-        self._database.claims.pop(source.mask, None)
 
     def choose_side(self, sides: Sequence[int]) -> int | None:
         """Choose the initial square of highest mean inpainting error over all images.

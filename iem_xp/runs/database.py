@@ -62,16 +62,9 @@ class RunError(ValueError):
 
 
 class Database:
-    """The SQLite file of a run, open; made by `create` or `open`.
-
-    Attributes
-    ----------
-    claims : dict of str to Path
-        Masks of the images in work, which have no row yet, and these images.
-    """
+    """The SQLite file of a run, open; made by `create` or `open`."""
 
     def __init__(self, file: Path) -> None:
-        self.claims: dict[str, Path] = {}
         try:
             self._connection = sqlite3.connect(file, timeout=30, isolation_level=None)
         except sqlite3.Error as error:

@@ -19,9 +19,7 @@ from iem_xp.images import (
     Pixels,
     encode_mask,
     encode_png,
-    fit_image,
     read_image,
-    restore_mask,
     write_atomically,
 )
 from iem_xp.runs.naming import Source
@@ -32,6 +30,9 @@ from iem_xp.segmentation import choose
 from iem_xp.solver import Ascent, centred_square, solve
 
 Advance = Callable[[int], object]
+BATCH_SIZE = 16
+"""Images held at a time: what an interruption may cost."""
+
 _ADMITTED = 1000
 
 
@@ -87,7 +88,7 @@ class Segmenter:
         settings: Settings,
         *,
         device: str = "cpu",
-        batch_size: int = 16,
+        batch_size: int = BATCH_SIZE,
         outputs: Iterable[Output] = (),
     ) -> None:
         self.run = run
@@ -97,7 +98,6 @@ class Segmenter:
         self._batch_size = batch_size
         self._outputs = tuple(outputs)
         self._sides = settings.config.init_sides
-        self._chosen: int | None = None
 
     def segment(self, sources: Iterable[Source], advance: Advance = _ignore) -> None:
         """Segment every image that the run does not have yet.
@@ -121,18 +121,19 @@ class Segmenter:
 
     def choose_square(self) -> int:
         """Choose the square for the whole data set, if that is to be done, and count the masks to write."""
-        self._chosen = self.run.candidates.choose_side(self._sides)
-        return 0 if self._chosen is None else self.run.candidates.count_unwritten(self._chosen)
+        side = self.run.candidates.choose_side(self._sides)
+        return 0 if side is None else self.run.candidates.count_unwritten(side)
 
     def write_masks(self, advance: Advance = _ignore) -> None:
         """Write the masks of the square just chosen, also over those of a square chosen before.
 
         `advance` is called with the number of masks just written.
         """
-        if self._chosen is None:
+        side = self.run.get_meta("init_side")
+        if side is None:
             return
         with self.tally.timed("write"):
-            for entry, candidate in self.run.candidates.unwritten(self._chosen):
+            for entry, candidate in self.run.candidates.unwritten(side):
                 self._finish(entry, candidate)
                 advance(1)
 
@@ -151,7 +152,7 @@ class Segmenter:
             try:
                 with self.tally.timed("read"):
                     photograph = read_image(source.path)
-                    working = fit_image(photograph.pixels, self.settings.size, self.settings.fit)
+                    working = self.settings.at_work(photograph.pixels)
             except ImageError as error:
                 self._fail(source, error)
                 advance(1)
@@ -188,7 +189,7 @@ class Segmenter:
                     Candidate(side, *(array[i] for array in ascent))
                     for side, ascent in zip(self._sides, ascents, strict=True)
                 ]
-                self.run.candidates.add(entry, candidates)
+                self.run.record_candidates(entry, candidates)
 
     def _write(self, entries: list[Entry], ascents: list[Ascent]) -> None:
         chosen = choose(ascents, self._sides, self.settings.config)
@@ -198,7 +199,7 @@ class Segmenter:
 
     def _finish(self, entry: Entry, candidate: Candidate) -> None:
         source = entry.source
-        mask = self._own_size(candidate.mask, entry)
+        mask = self.settings.at_own_size(candidate.mask, entry.height, entry.width)
         share = float(np.mean(mask))
         if share in (0, 1):
             entry = self._noted(entry, "mask is empty" if share == 0 else "mask is full")
@@ -217,7 +218,7 @@ class Segmenter:
 
     def _write_outputs(self, source: Source, working_mask: Mask, mask: Mask) -> None:
         pixels = read_image(source.path).pixels
-        working = fit_image(pixels, self.settings.size, self.settings.fit)
+        working = self.settings.at_work(pixels)
         picture = working if self.settings.fit == "crop" else pixels
         if picture.shape[:2] != mask.shape:
             raise ImageError(f"{source.path}: has another size than when it was segmented")
@@ -233,10 +234,6 @@ class Segmenter:
     def _noted(self, entry: Entry, note: str) -> Entry:
         self.tally.notes[note] += 1
         return entry._replace(notes=f"{entry.notes}; {note}" if entry.notes else note)
-
-    def _own_size(self, mask: Mask, entry: Entry) -> Mask:
-        # A crop's mask stands for the crop alone: of the rest of the image nothing is known.
-        return mask if self.settings.fit == "crop" else restore_mask(mask, entry.height, entry.width)
 
     def _fail(self, source: Source, error: ImageError) -> None:
         self.run.record_failed(source, str(error))

@@ -24,7 +24,7 @@ class Entry(NamedTuple):
     seconds : float
         Time spent on it so far.
     notes : str, optional
-        What was left out on reading.
+        What the user should know of it.
     """
 
     source: Source

@@ -7,10 +7,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from iem_xp.config import IEMConfig
-from iem_xp.images import Fit
+from iem_xp.images import Fit, Mask, Pixels, check_fit, fit_image, restore_mask
 
 
 class SettingsError(ValueError):
@@ -35,10 +35,15 @@ class Settings:
     fit: Fit = "whole"
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(f"size must be a whole number of at least 1, not {self.size!r}")
-        if self.fit not in get_args(Fit):
-            raise ValueError(f'fit must be "whole" or "crop", not {self.fit!r}')
+        check_fit(self.size, self.fit)
+
+    def at_work(self, image: Pixels) -> Pixels:
+        """Image at the working size: uint8 (h, w, 3) of uint8 (H, W, 3)."""
+        return fit_image(image, self.size, self.fit)
+
+    def at_own_size(self, mask: Mask, height: int, width: int) -> Mask:
+        """Working mask at the size of its image; that of a crop stays, for of the rest nothing is known."""
+        return mask if self.fit == "crop" else restore_mask(mask, height, width)
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by name, flat, as JSON values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -60,6 +60,8 @@ class Run:
         self.masks = folder / "masks"
         self.candidates = Candidates(database)
         self._database = database
+        # Masks of the images in work, which have no row yet, and these images.
+        self._claims: dict[str, Path] = {}
 
     @classmethod
     def create(
@@ -201,13 +203,13 @@ class Run:
                 continue
             if self._is_taken(source):
                 source = distinct(source)
-            if source.mask not in self._database.claims:
-                self._database.claims[source.mask] = source.path
+            if source.mask not in self._claims:
+                self._claims[source.mask] = source.path
                 admitted.append(source)
         return admitted
 
     def _is_taken(self, source: Source) -> bool:
-        owner = self._database.claims.get(source.mask)
+        owner = self._claims.get(source.mask)
         if owner is not None:
             return owner != source.path
         return self._exists("mask = ?", "mask = ?", stored_path(source.mask))
@@ -215,6 +217,11 @@ class Run:
     def _exists(self, image: str, entry: str, value: str | bytes) -> bool:
         query = f"SELECT 1 FROM images WHERE {image} UNION ALL SELECT 1 FROM entries WHERE {entry}"
         return self._database.execute(query, (value, value)).fetchone() is not None
+
+    def record_candidates(self, entry: Entry, candidates: Sequence[Candidate]) -> None:
+        """Record the masks of every initial square for an image; they replace a failure."""
+        self.candidates.add(entry, candidates)
+        self._claims.pop(entry.source.mask, None)
 
     def record_done(self, entry: Entry, candidate: Candidate, foreground_share: float) -> None:
         """Record an image whose mask is written; it replaces a failure or an earlier mask's row."""
@@ -240,7 +247,7 @@ class Run:
                     stored_text(entry.notes),
                 ),
             )
-        self._database.claims.pop(source.mask, None)
+        self._claims.pop(source.mask, None)
 
     def record_failed(self, source: Source, error: str) -> None:
         """Record why an image failed; it replaces an earlier failure, never a mask."""
@@ -252,7 +259,7 @@ class Run:
                 " ON CONFLICT (path) DO UPDATE SET error = excluded.error WHERE status = 'failed'",
                 (path, stored_text(error)),
             )
-        self._database.claims.pop(source.mask, None)
+        self._claims.pop(source.mask, None)
 
     def counts(self) -> Counts:
         """Count the images in each state."""
