@@ -7,6 +7,8 @@ all that an array library needs to offer, and the adjoint is the same products w
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from array_api_compat import array_namespace, device
 
@@ -25,6 +27,13 @@ def axis_matrix(n: int, config: IEMConfig) -> np.ndarray:
     belongs = (block == np.arange(-(-n // s))[:, None]).astype(np.float64)
     pool = belongs / np.sum(belongs, axis=1, keepdims=True)
     return belongs.T @ _passes(len(pool), config) @ pool
+
+
+@lru_cache(maxsize=1024)
+def smallest_weight(height: int, width: int, config: IEMConfig) -> float:
+    """Smallest weight, above 0, that a pixel has in a filtered value of an image of this size."""
+    rows, columns = axis_matrix(height, config), axis_matrix(width, config)
+    return float(np.min(rows[rows > 0]) * np.min(columns[columns > 0]))
 
 
 def _passes(n: int, config: IEMConfig) -> np.ndarray:

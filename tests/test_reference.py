@@ -30,6 +30,11 @@ def reference():
         return dict(file)
 
 
+@pytest.fixture(params=["array", "fused"])
+def engine(request):
+    return request.param
+
+
 def unpack(bits):
     return np.unpackbits(bits, axis=-1).astype(bool)
 
@@ -61,10 +66,12 @@ def test_the_errors_before_the_first_update_and_at_every_mask_kept(reference, si
 
 
 @pytest.mark.parametrize("side", [44, 78, 92])
-def test_the_masks_after_every_number_of_updates_kept(reference, side):
+def test_the_masks_after_every_number_of_updates_kept(reference, side, engine):
     masks = unpack(reference[f"masks_{side}"])
     for i, iterations in enumerate(reference["iterations"]):
-        result = segment(reference["images"], IEMConfig(iterations=int(iterations), init_sides=side))
+        result = segment(
+            reference["images"], IEMConfig(iterations=int(iterations), init_sides=side), engine=engine
+        )
         differing = (result.masks != masks[:, i]).sum(axis=(1, 2))
         assert (differing == 0).sum() >= 23, f"{iterations} updates"
         assert differing.max() <= 20, f"{iterations} updates"
@@ -75,19 +82,19 @@ def test_the_masks_after_every_number_of_updates_kept(reference, side):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_masks_of_a_variant(reference, variant):
+def test_the_masks_of_a_variant(reference, variant, engine):
     config = VARIANTS[variant]
     images = reference["images"][reference["variant_index"]]
     masks, errors = unpack(reference[f"masks_{variant}"]), reference[f"error_{variant}"]
     assert masks.shape == (8, len(reference["iterations"]), 128, 128)
-    result = segment(images, config, init=square(8, 78))
+    result = segment(images, config, init=square(8, 78), engine=engine)
     same = (result.masks == masks[:, -1]).all(axis=(1, 2))
     assert same.sum() >= 7
     np.testing.assert_allclose(result.inpainting_error[same], errors[same, -1], rtol=1e-5)
 
 
-def test_the_square_kept_is_the_one_that_the_authors_errors_name(reference):
+def test_the_square_kept_is_the_one_that_the_authors_errors_name(reference, engine):
     sides = np.array([44, 78, 92])
     errors = np.stack([reference[f"error_{side}"][:, -1] for side in sides])
-    result = segment(reference["images"])
+    result = segment(reference["images"], engine=engine)
     np.testing.assert_array_equal(result.init_side, np.full(24, sides[errors.mean(axis=1).argmax()]))

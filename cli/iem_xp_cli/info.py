@@ -10,7 +10,7 @@ from typing import Any, get_args
 import click
 
 from iem_xp.arrays import DeviceError, resolve_device
-from iem_xp.segmentation import Engine
+from iem_xp.engines import Engine
 
 PACKAGES = (
     "numpy",

@@ -1,0 +1,74 @@
+"""How functions of this engine are compiled: by Numba, without the GIL, for arrays that do not overlap.
+
+In compiled code every index is a ``uint64``. Numba lets a signed one count from the end of an array, and the
+test for that keeps loops from being vectorised; and of ``uint64`` and ``int64`` it makes ``float64``. So the
+whole numbers that take part in indices are the constants below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from numba.core.compiler import Compiler
+from numba.cpython.unsafe import numbers
+
+Index = Any
+"""In compiled code: uint64."""
+Number = Any
+"""In compiled code: float32 or float64."""
+
+trailing_zeros: Callable[[Index], Index] = numbers.trailing_zeros
+"""Position of the lowest bit that is set."""
+
+ZERO, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Disjoint(Compiler):
+    """A compiler that tells LLVM that no two arrays which a function is given overlap where one is written.
+
+    Not knowing it, LLVM tests for overlaps before every loop, and leaves those of many arrays as they are.
+    """
+
+    def define_pipelines(self) -> Any:
+        self.state.flags.noalias = True
+        return super().define_pipelines()
+
+
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "forceinline": True,
+    "error_model": "numpy",
+    "pipeline_class": _Disjoint,
+    # Sums in any order and fused multiply-adds; but infinities are what they are, and x - x is 0.
+    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+}
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function of the engine at its first call, for the types of that call."""
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+
+
+def compiled_once(function: Function) -> Function:
+    """Compile a function that Python calls, and all it calls, once for every machine and version.
+
+    Numba keeps the result beside the source, or else in the user's cache folder. Where neither can be
+    written, every process compiles anew.
+    """
+    try:
+        return numba.njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # no folder can be written
+        return compiled(function)
+
+
+def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+    """Array of zeros that begins at a cache line: vectors that straddle two are loaded at half the speed."""
+    line, size = 64, int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + line, dtype=np.uint8)
+    begin = -memory.ctypes.data % line
+    return memory[begin : begin + size].view(dtype).reshape(shape)

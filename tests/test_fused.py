@@ -1,0 +1,247 @@
+"""The compiled engine: the array engine's masks, and what is its own."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import resources
+
+import numba
+import numpy as np
+import pytest
+
+import oracle
+import scenes
+from iem_xp import IEMConfig, fused, projection, solver
+from iem_xp.fused import ascent, filtering, words
+from iem_xp.fused.tables import tables_for
+from iem_xp.images import fit_image, read_image
+from iem_xp.layout import to_colours
+
+CONFIGS = {
+    "default": IEMConfig(),
+    "three passes": IEMConfig(repeats=3, kernel_size=7, sigma=3.0),
+    "one pass": IEMConfig(repeats=1, kernel_size=21),
+    "wide": IEMConfig(repeats=1, kernel_size=45, sigma=30.0),
+    "no filter": IEMConfig(kernel_size=1),
+    "scale 2": IEMConfig(scale_factor=2, kernel_size=7, sigma=2.5),
+    "scale 3": IEMConfig(scale_factor=3, kernel_size=3),
+    "no diversity": IEMConfig(regularization=0.0),
+    "larger eps": IEMConfig(epsilon=1e-4),
+    "anywhere": IEMConfig(boundary_only=False),
+    "no smoothing": IEMConfig(smooth=False),
+    "no update": IEMConfig(iterations=0),
+}
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """The sample photographs' central squares, uint8 (6, 128, 128, 3)."""
+    files = sorted((resources.files("iem_xp_cli") / "samples").glob("*.jpg"))
+    return np.stack([fit_image(read_image(file).pixels, 128, "crop") for file in files])
+
+
+def both(images, starts, config):
+    """Ascents of the two engines."""
+    return fused.solve(images, starts, config), solver.solve(images, starts, config)
+
+
+def callable_from_python(function):
+    """A compiled function, which only compiled ones can call, for a test to call."""
+    names = ", ".join(inspect.signature(function.py_func).parameters)
+    scope = {"function": function}
+    exec(f"def call({names}): return function({names})", scope)
+    return numba.njit(scope["call"])
+
+
+# The masks
+
+
+def test_photographs_get_the_array_engine_s_masks(photographs):
+    starts = [solver.centred_square(photographs, side) for side in (44, 78, 92)]
+    for ours, theirs in zip(*both(photographs, starts, IEMConfig()), strict=True):
+        np.testing.assert_array_equal(ours.masks, theirs.masks)
+        np.testing.assert_allclose(ours.inpainting_error, theirs.inpainting_error, rtol=1e-5)
+        assert (ours.updates <= theirs.updates).all()
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_every_configuration_gets_the_array_engine_s_masks(rng, config):
+    images = scenes.images(rng, 4, 37, 70)
+    (ours,), (theirs,) = both(images, [solver.centred_square(images, 78)], config)
+    np.testing.assert_array_equal(ours.masks, theirs.masks)
+    np.testing.assert_allclose(ours.inpainting_error, theirs.inpainting_error, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 3), (5, 64), (33, 65), (129, 20)], ids=str)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_every_size_and_number_of_channels_gets_the_array_engine_s_masks(rng, size, channels):
+    # A few updates: after many, one rounding may have sent a mask elsewhere.
+    images = scenes.images(rng, 4, *size, channels)
+    start = np.stack([scenes.mask(rng, *size) for _ in images])
+    (ours,), (theirs,) = both(images, [start], IEMConfig(iterations=3))
+    np.testing.assert_array_equal(ours.masks, theirs.masks)
+    np.testing.assert_allclose(ours.inpainting_error, theirs.inpainting_error, rtol=1e-5, atol=1e-7)
+
+
+def test_one_update_of_any_mask_is_the_literal_one(rng):
+    images = scenes.images(rng, 20, 26, 31)
+    start = np.stack([scenes.mask(rng, 26, 31) for _ in images])
+    config = IEMConfig(iterations=1)
+    (ours,) = fused.solve(images, [start], config)
+    for image, mask, found in zip(images, start.astype(float), ours.masks, strict=True):
+        np.testing.assert_array_equal(found, oracle.update(oracle.colours(image), mask, config) == 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floating_images_get_the_array_engine_s_masks(rng, dtype):
+    images = (scenes.images(rng, 3) / 255).astype(dtype)
+    (ours,), (theirs,) = both(images, [solver.centred_square(images, 78)], IEMConfig())
+    np.testing.assert_array_equal(ours.masks, theirs.masks)
+
+
+def test_a_constant_image_keeps_its_mask():
+    images = np.full((1, 40, 40, 3), 77, dtype=np.uint8)
+    start = solver.centred_square(images, 78)
+    (ours,) = fused.solve(images, [start], IEMConfig(smooth=False))
+    np.testing.assert_array_equal(ours.masks, start)
+
+
+@pytest.mark.parametrize("value", [False, True], ids=["empty", "full"])
+def test_an_empty_region_stays_empty_and_its_error_is_0(rng, value):
+    images = scenes.images(rng, 1)
+    start = np.full((1, 24, 20), value)
+    (ours,) = fused.solve(images, [start], IEMConfig())
+    np.testing.assert_array_equal(ours.masks, start)
+    assert ours.inpainting_error[0] == 0
+
+
+def test_a_mask_that_repeats_is_retired_with_the_mask_that_all_updates_reach(photographs):
+    start = solver.centred_square(photographs, 78)
+    for iterations in (149, 150):
+        config = IEMConfig(iterations=iterations)
+        (ours,) = fused.solve(photographs, [start], config)
+        assert (ours.updates < iterations).all()
+        masks = start
+        scene = solver.Scene.of(to_colours(photographs), config)
+        for _ in range(iterations):
+            masks = solver.update(scene, masks)
+        np.testing.assert_array_equal(ours.masks, masks)
+
+
+@pytest.mark.parametrize("period", [1, 2, 3, 5, 7])
+def test_a_cycle_of_any_period_is_found_where_its_last_mask_is_the_final_one(period):
+    is_final = callable_from_python(ascent._is_final)
+    history = np.array([100, 101, *(k % period for k in range(60))], dtype=np.uint64)
+    retired = [step for step in range(len(history)) if is_final(history, step, 40)]
+    assert retired[0] == next(s for s in range(2 + period, 41) if (40 - s) % period == 0)
+
+
+# The threads, and what is handed over
+
+
+def test_the_number_of_threads_changes_nothing(photographs):
+    starts = [solver.centred_square(photographs, side) for side in (44, 92)]
+    one, many = (fused.solve(photographs, starts, IEMConfig(), workers) for workers in (1, 5))
+    for a, b in zip(one, many, strict=True):
+        np.testing.assert_array_equal(a.masks, b.masks)
+        np.testing.assert_array_equal(a.inpainting_error, b.inpainting_error)
+
+
+def test_an_image_is_segmented_as_if_it_were_alone(photographs):
+    start = solver.centred_square(photographs, 78)
+    (together,) = fused.solve(photographs, [start], IEMConfig(), workers=1)
+    for i in (0, len(photographs) - 1):
+        (alone,) = fused.solve(photographs[i : i + 1], [start[i : i + 1]], IEMConfig())
+        np.testing.assert_array_equal(alone.masks[0], together.masks[i])
+        assert alone.inpainting_error[0] == together.inpainting_error[i]
+
+
+def test_nothing_is_written_to_what_is_handed_over(rng):
+    images = scenes.images(rng, 2)
+    start = np.array(solver.centred_square(images, 78))
+    kept = images.copy(), start.copy()
+    images.flags.writeable = start.flags.writeable = False
+    fused.solve(images, [start], IEMConfig(iterations=3))
+    np.testing.assert_array_equal(images, kept[0])
+    np.testing.assert_array_equal(start, kept[1])
+
+
+def test_no_images_have_no_masks():
+    images = np.zeros((0, 20, 20, 3), dtype=np.uint8)
+    (ours,) = fused.solve(images, [np.zeros((0, 20, 20), dtype=bool)], IEMConfig())
+    assert ours.masks.shape == (0, 20, 20)
+    assert ours.inpainting_error.shape == ours.updates.shape == (0,)
+
+
+def test_a_filter_of_weights_too_small_is_refused():
+    assert fused.find_limit(128, 128, IEMConfig()) is None
+    assert "kernel_size 11, sigma 1" in fused.find_limit(128, 128, IEMConfig(sigma=1.0))
+
+
+# The sums, and the bits
+
+
+def moved(images, config, steps, rng):
+    """State of an image after random changes of its mask: planes, mask, tables and rows."""
+    channels, height, width = images.shape[3], *images.shape[1:3]
+    tables = tables_for(height, width, config)
+    workspace = ascent.Workspace(channels, height, width, tables, config)
+    workspace.ascend(to_colours(images)[0], np.zeros((1, height, width), dtype=bool))
+    state = workspace._planes, workspace._mask, tables, workspace._rows
+    move = callable_from_python(ascent._move)
+    mask = words.unpack(workspace._mask.words, width)
+    for _ in range(steps):
+        mask = mask ^ (rng.random(mask.shape) < 0.02)
+        workspace._mask.target[:] = words.pack(mask)
+        move(*state)
+    return mask, *state
+
+
+@pytest.mark.parametrize("config", [CONFIGS["default"], CONFIGS["scale 2"]], ids=["default", "scale 2"])
+def test_after_10_000_updates_the_sums_are_exactly_those_of_the_mask(rng, config):
+    images = scenes.images(rng, 1, 30, 40)
+    mask, planes, state, tables, rows = moved(
+        images, IEMConfig(**{**vars(config), "iterations": 0}), 10_000, rng
+    )
+    np.testing.assert_array_equal(state.pixels.reshape(mask.shape), mask)
+    kept = [array.copy() for array in (planes.first, planes.second)]
+    callable_from_python(filtering.fill)(planes, state.pixels, tables, rows)
+    n = planes.stride
+    for before, after in zip(kept, (planes.first, planes.second), strict=True):
+        for c in range(4):
+            np.testing.assert_array_equal(*(a[c * n : c * n + mask.size] for a in (before, after)))
+    colours = oracle.colours(images[0])
+    np.testing.assert_allclose(state.sums, [*(colours * mask).sum((1, 2)), mask.sum()], rtol=1e-6)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_the_sums_are_the_filter_s_and_exactly_0_without_support(rng, config):
+    images = scenes.images(rng, 1, 70, 90)
+    mask, planes, *_ = moved(images, IEMConfig(**{**vars(config), "iterations": 0}), 0, rng)
+    mask = np.zeros((70, 90), dtype=bool)
+    mask[10:31, 40:66] = True
+    tables = tables_for(70, 90, config)
+    rows = filtering.Rows.blank(90, tables)
+    callable_from_python(filtering.fill)(planes, mask.ravel().astype(np.uint8), tables, rows)
+    foreground, whole = (
+        sums.reshape(4, -1)[:, : mask.size].reshape(4, 70, 90) for sums in (planes.second, planes.whole)
+    )
+    ones = np.concatenate([oracle.colours(images[0]), np.ones((1, 70, 90))])
+    for sums, region in ((foreground, mask), (whole - foreground, ~mask)):
+        exact = oracle.K(ones * region, config)
+        np.testing.assert_allclose(sums / 2**30, exact, atol=2e-7)
+        np.testing.assert_array_equal(sums[3] == 0, exact[3] == 0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 63), (4, 64), (5, 65), (20, 130)], ids=str)
+def test_bits_give_the_boundary_and_the_smoothing_of_masks(rng, size):
+    find_boundary, smooth = map(callable_from_python, (words.find_boundary, words.smooth))
+    inside, border = words.pack(np.ones(size, dtype=bool)), words.border(*size)
+    for density in (0.1, 0.5, 0.9):
+        mask = rng.random(size) < density
+        packed, out = words.pack(mask), words.blank(*size)
+        np.testing.assert_array_equal(words.unpack(packed, size[1]), mask)
+        find_boundary(packed, border, inside, out)
+        np.testing.assert_array_equal(words.unpack(out, size[1]), projection.boundary(mask[None])[0])
+        smooth(packed, inside, words.blank(*size), words.blank(*size))
+        np.testing.assert_array_equal(words.unpack(packed, size[1]), projection.smooth(mask[None])[0])
