@@ -5,6 +5,7 @@ import pytest
 from hypothesis import settings
 
 from backends import Backend
+from iem_xp import engines
 
 # Reproducible and unhurried: a library may compile at its first call.
 settings.register_profile("iem-xp", deadline=None, derandomize=True, max_examples=20, database=None)
@@ -15,6 +16,14 @@ settings.load_profile("iem-xp")
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Every array library that can be tested here."""
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def automatic(monkeypatch: pytest.MonkeyPatch) -> engines.Automatic:
+    """The choice of an engine, with nothing behind it: no test depends on what others computed."""
+    automatic = engines.Automatic()
+    monkeypatch.setattr(engines, "automatic", automatic)
+    return automatic
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from importlib import resources
 
 import numba
@@ -12,7 +14,7 @@ import pytest
 import oracle
 import scenes
 from iem_xp import IEMConfig, fused, projection, solver
-from iem_xp.fused import ascent, filtering, words
+from iem_xp.fused import ascent, compiling, filtering, words
 from iem_xp.fused.tables import tables_for
 from iem_xp.images import fit_image, read_image
 from iem_xp.layout import to_colours
@@ -245,3 +247,40 @@ def test_bits_give_the_boundary_and_the_smoothing_of_masks(rng, size):
         np.testing.assert_array_equal(words.unpack(out, size[1]), projection.boundary(mask[None])[0])
         smooth(packed, inside, words.blank(*size), words.blank(*size))
         np.testing.assert_array_equal(words.unpack(packed, size[1]), projection.smooth(mask[None])[0])
+
+
+# Compiling
+
+
+def test_what_was_compiled_is_kept_for_the_next_process():
+    fused.start()
+    assert fused.is_compiled()
+    code = (
+        "from iem_xp import fused; from iem_xp.fused.ascent import ascend; fused.start();"
+        "assert ascend.stats.cache_hits and not ascend.stats.cache_misses"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_where_no_folder_can_be_written_it_is_compiled_all_the_same(monkeypatch):
+    njit = numba.njit
+
+    def without_cache(*args, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available for file")
+        return njit(*args, **options)
+
+    monkeypatch.setattr(numba, "njit", without_cache)
+    twice = compiling.compiled_once(lambda number: 2 * number)
+    assert twice(21) == 42
+    monkeypatch.setattr(ascent, "ascend", twice)
+    assert not fused.is_compiled()
+
+
+def test_other_sources_are_compiled_anew(monkeypatch, tmp_path):
+    (tmp_path / "terms.py").write_text("psi = 1")
+    monkeypatch.setattr(ascent, "__file__", str(tmp_path / "ascent.py"))
+    before = ascent._seed()
+    assert ascent._seed() == before
+    (tmp_path / "terms.py").write_text("psi = 2")
+    assert ascent._seed() != before

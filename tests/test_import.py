@@ -26,8 +26,11 @@ HEAVY = {
     "tqdm",
 }
 
-LAYERS = ["config", "arrays", "gaussian", "layout", "terms", "projection", "solver"]
+LAYERS = ["config", "arrays", "gaussian", "layout", "terms", "projection", "solver", "fused", "engines"]
 """The core from the ground up; segmentation and formulas stand beside each other on top of it."""
+
+FUSED = ["compiling", "words", "tables", "filtering", "terms", "ascent"]
+"""The compiled engine from the ground up; the package itself, on top of it, is handed to the engines."""
 
 
 def imports(module):
@@ -40,6 +43,17 @@ def imports(module):
             yield node.module
             if node.module == "iem_xp":
                 yield from (f"iem_xp.{alias.name}" for alias in node.names)
+
+
+def file_of(module):
+    """A module's file, or that of the package of this name."""
+    file = PACKAGE / f"{module}.py"
+    return file if file.exists() else PACKAGE / module / "__init__.py"
+
+
+def parts_used(file):
+    """Modules and packages of iem_xp that a file imports from."""
+    return {name.split(".")[1] for name in imports(file) if name.startswith("iem_xp.")}
 
 
 def test_import_pulls_in_nothing_heavy():
@@ -60,7 +74,7 @@ def test_only_arrays_knows_cupy(module):
 def test_no_array_is_asked_for_an_attribute_that_some_library_lacks(module):
     attributes = {
         node.attr
-        for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8")))
+        for node in ast.walk(ast.parse(file_of(module).read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
     }
     # CuPy 13 has no mT; to_device and friends differ everywhere but in arrays.py.
@@ -70,8 +84,15 @@ def test_no_array_is_asked_for_an_attribute_that_some_library_lacks(module):
 @pytest.mark.parametrize("module", [*LAYERS, "segmentation", "formulas"])
 def test_a_module_imports_only_from_below(module):
     below = LAYERS[: LAYERS.index(module)] if module in LAYERS else LAYERS
-    used = {name.split(".")[1] for name in imports(PACKAGE / f"{module}.py") if name.startswith("iem_xp.")}
-    assert used <= set(below)
+    assert parts_used(file_of(module)) - {module} <= set(below)
+
+
+@pytest.mark.parametrize("module", FUSED)
+def test_a_module_of_the_fused_engine_imports_only_from_below(module):
+    file = PACKAGE / "fused" / f"{module}.py"
+    assert parts_used(file) - {"fused"} <= {"config", "arrays", "gaussian"}
+    inside = {name.split(".")[2] for name in imports(file) if name.startswith("iem_xp.fused.")}
+    assert inside <= set(FUSED[: FUSED.index(module)])
 
 
 def test_every_public_name_exists():

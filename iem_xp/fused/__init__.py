@@ -103,7 +103,8 @@ def is_compiled() -> bool:
     """Whether the engine starts without being compiled, as it was before on this machine."""
     from iem_xp.fused.ascent import ascend
 
-    return bool(list(Path(ascend.stats.cache_path).glob("*ascend*.nbi")))
+    folder = ascend.stats.cache_path  # None where none can be written
+    return folder is not None and any(Path(folder).glob(f"*{ascend.__name__}*.nbi"))
 
 
 def start() -> None:

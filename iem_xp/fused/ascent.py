@@ -11,7 +11,7 @@ import numpy as np
 
 from iem_xp.arrays import Array
 from iem_xp.config import IEMConfig
-from iem_xp.fused.compiling import ONE, ZERO, Index, Number, compiled, compiled_once, trailing_zeros
+from iem_xp.fused.compiling import ONE, ZERO, Index, Number, compiled, compiled_once, inlined, trailing_zeros
 from iem_xp.fused.filtering import Planes, Rows, fill, flip, stride_of
 from iem_xp.fused.tables import Tables
 from iem_xp.fused.terms import Slope, ascend_boundary, regional_errors, set_constants
@@ -180,7 +180,7 @@ def _start(words: Array, planes: Planes, mask: Mask, tables: Tables, rows: Rows)
     fill(planes, mask.pixels, tables, rows)
 
 
-@compiled
+@inlined
 def _is_divided(mask: Mask) -> bool:
     """Whether no region is empty."""
     size = mask.sums[mask.sums.size - 1]
@@ -255,7 +255,7 @@ _MIX, _MIX_AGAIN = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _30, _27, _31 = map(np.uint64, (30, 27, 31))
 
 
-@compiled
+@inlined
 def _scramble(number: Index) -> Index:
     """64 bits that look random: splitmix64 (Steele, Lea and Flood 2014)."""
     number = (number + ONE) * _GOLDEN

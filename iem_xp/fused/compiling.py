@@ -41,7 +41,6 @@ class _Disjoint(Compiler):
 
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
-    "forceinline": True,
     "error_model": "numpy",
     "pipeline_class": _Disjoint,
     # Sums in any order and fused multiply-adds; but infinities are what they are, and x - x is 0.
@@ -50,8 +49,13 @@ _OPTIONS: dict[str, Any] = {
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function of the engine at its first call, for the types of that call."""
+    """Compile a function that only compiled ones call, at its first call."""
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function into each that calls it: a call with many arrays takes longer than its work."""
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **_OPTIONS)(function)
 
 
 def compiled_once(function: Function) -> Function:
@@ -63,7 +67,7 @@ def compiled_once(function: Function) -> Function:
     try:
         return numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # no folder can be written
-        return compiled(function)
+        return numba.njit(**_OPTIONS)(function)
 
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from iem_xp.arrays import Array
-from iem_xp.fused.compiling import ONE, TWO, ZERO, Index, Number, aligned, compiled
+from iem_xp.fused.compiling import ONE, TWO, ZERO, Index, Number, aligned, compiled, inlined
 from iem_xp.fused.tables import GROUP, LANES, Tables
 
 UNIT = np.float32(2**30)
@@ -98,7 +98,7 @@ def fill(planes: Planes, pixels: Array, tables: Tables, rows: Rows) -> None:
             _spread(before, after, tables, i, planes.second, c * stride, width, width)
 
 
-@compiled
+@inlined
 def flip(planes: Planes, i: Index, columns: Array, signs: Array, tables: Tables, rows: Rows) -> None:
     """Add pixels of one row to the foreground, or take them away, by `signs`; `columns` ascending."""
     before, after, _ = rows
@@ -127,7 +127,7 @@ def flip(planes: Planes, i: Index, columns: Array, signs: Array, tables: Tables,
         begin = end
 
 
-@compiled
+@inlined
 def _select(X: Array, x: Index, pixels: Array, p: Index, width: Index, colour: Array, out: Array) -> None:
     """A row of X M or M, in units."""
     for j in range(width):
@@ -135,26 +135,26 @@ def _select(X: Array, x: Index, pixels: Array, p: Index, width: Index, colour: A
         out[j] = value if pixels[p + j] != 0 else np.float32(0)
 
 
-@compiled
+@inlined
 def _add_diagonal(row: Array, diagonals: Array, k: Index, width: Index, sums: Array) -> None:
     for j in range(width):
         sums[k + j] += np.int32(np.rint(row[j] * diagonals[k, j]))
 
 
-@compiled
+@inlined
 def _add_band(x: Number, taps: Array, j: Index, size: Index, sums: Array, s: Index) -> None:
     for begin in range(ZERO, size, _LANES):
         for k in range(_LANES):
             sums[s + begin + k] += np.int32(np.rint(x * taps[j, begin + k]))
 
 
-@compiled
+@inlined
 def _to_float(sums: Array, s: Index, size: Index, out: Array) -> None:
     for k in range(size):
         out[k] = np.float32(sums[s + k])
 
 
-@compiled
+@inlined
 def _spread(
     before: Array, after: Array, tables: Tables, i: Index, second: Array, s: Index, width: Index, size: Index
 ) -> None:
@@ -168,7 +168,7 @@ def _spread(
                 second[p + k] += np.int32(np.rint(tap * after[k])) - np.int32(np.rint(tap * before[k]))
 
 
-@compiled
+@inlined
 def gather(
     plane: Array,
     p: Index,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from iem_xp.arrays import Array
-from iem_xp.fused.compiling import ONE, TWO, ZERO, Index, Number, aligned, compiled, trailing_zeros
+from iem_xp.fused.compiling import ONE, TWO, ZERO, Index, Number, aligned, compiled, inlined, trailing_zeros
 from iem_xp.fused.filtering import UNIT, Planes, gather
 from iem_xp.fused.tables import LANES, Tables
 from iem_xp.fused.words import BITS
@@ -106,7 +106,7 @@ def regional_errors(
     return error_f / (channels * size_f), (error - error_f) / (channels * size_b)
 
 
-@compiled
+@inlined
 def _support(
     pixels: Array,
     inside: Array,
@@ -127,7 +127,7 @@ def _support(
         by_size[j] = np.float32(0)
 
 
-@compiled
+@inlined
 def _predict(
     X: Array,
     inside: Array,
@@ -209,7 +209,7 @@ def ascend_boundary(
                 target[i + ONE, k] = (words[i + ONE, k] | up) & ~down
 
 
-@compiled
+@inlined
 def _gather_runs(planes: Planes, boundary: Array, pair: Index, tables: Tables, slope: Slope) -> None:
     """First pass of the adjoint for two rows, in the columns that their boundary pixels need."""
     width, taps = planes.width, np.uint64(tables.column_taps.shape[1])
@@ -229,7 +229,7 @@ def _gather_runs(planes: Planes, boundary: Array, pair: Index, tables: Tables, s
     _gather_run(planes, pair, low, min(high, width), tables, slope)
 
 
-@compiled
+@inlined
 def _gather_run(planes: Planes, pair: Index, low: Index, high: Index, tables: Tables, slope: Slope) -> None:
     room = np.uint64(slope.upper.size) // np.uint64(slope.total.size)
     size = (high - low + _LINE - ONE) // _LINE * _LINE
@@ -239,7 +239,7 @@ def _gather_run(planes: Planes, pair: Index, low: Index, high: Index, tables: Ta
         gather(slope.by_planes, p, planes.width, tables, pair, slope.upper, slope.lower, v, size)
 
 
-@compiled
+@inlined
 def _direct(
     planes: Planes, p: Index, error: tuple[Number, Number], over_size: tuple[Number, Number], slope: Slope
 ) -> Number:
@@ -261,7 +261,7 @@ def _direct(
     return g - (error_b * over_channels - error[1]) * over_size[1]
 
 
-@compiled
+@inlined
 def _through_filter(planes: Planes, p: Index, j: Index, tables: Tables, columns: Array) -> Number:
     """The gradient's part through the filter at a pixel of column j: the adjoint's last pass."""
     depth = np.uint64(planes.second.size) // planes.stride

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from iem_xp.arrays import Array
-from iem_xp.fused.compiling import ONE, Index, compiled
+from iem_xp.fused.compiling import ONE, Index, compiled, inlined
 
 BITS = np.uint64(64)
 _LAST = np.uint64(63)
@@ -74,18 +74,18 @@ def smooth(words: Array, inside: Array, ones: Array, twos: Array) -> None:
             words[i, k] = two & inside[i, k]
 
 
-@compiled
+@inlined
 def _left(words: Array, i: Index, k: Index) -> Array:
     """The left neighbours of a word's pixels."""
     return (words[i, k] << ONE) | (words[i, k - 1] >> _LAST)
 
 
-@compiled
+@inlined
 def _right(words: Array, i: Index, k: Index) -> Array:
     """The right neighbours of a word's pixels."""
     return (words[i, k] >> ONE) | (words[i, k + 1] << _LAST)
 
 
-@compiled
+@inlined
 def _two_of_three(a: Array, b: Array, c: Array) -> Array:
     return (a & b) | (c & (a | b))
