@@ -6,8 +6,6 @@ set, are removed first, since they cost up to half of the speed.
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -16,22 +14,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+from common import SAMPLES, photographs, versions, without_fixed_kernels
 
 from iem_xp import IEMConfig, segment
 from iem_xp.arrays import few_threads
-from iem_xp.images import fit_image, read_image
 from iem_xp.layout import to_colours
 from iem_xp.solver import centred_square, update
 from iem_xp.terms import Scene
 
-SAMPLES = sorted((Path(__file__).parents[1] / "cli/iem_xp_cli/samples").glob("*.jpg"))
 UPDATES = 30
 RUNS = 7
-
-
-def photographs(size: int) -> np.ndarray:
-    """The sample photographs' central squares: uint8 (N, size, size, 3)."""
-    return np.stack([fit_image(read_image(file).pixels, size, "crop") for file in SAMPLES])
 
 
 def milliseconds_per_update(images: np.ndarray) -> float:
@@ -58,9 +50,20 @@ def milliseconds_to_import() -> float:
 def peak_megabytes(images: int, batch_size: int) -> float:
     """Peak memory of `iem-xp segment` over a folder of copies of the samples, two updates each."""
     with tempfile.TemporaryDirectory() as folder:
+        samples = sorted(SAMPLES.glob("*.jpg"))
         for i in range(images):
-            Path(folder, f"{i:06}.jpg").write_bytes(SAMPLES[i % len(SAMPLES)].read_bytes())
-        options = ["-o", f"{folder}/run", "--iterations", "2", "--batch-size", str(batch_size), "--json"]
+            Path(folder, f"{i:06}.jpg").write_bytes(samples[i % len(samples)].read_bytes())
+        options = [
+            "-o",
+            f"{folder}/run",
+            "--engine",
+            "array",
+            "--iterations",
+            "2",
+            "--batch-size",
+            str(batch_size),
+            "--json",
+        ]
         code = (
             "import resource, sys; from iem_xp_cli.main import cli; cli(sys.argv[1:], standalone_mode=False);"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
@@ -72,7 +75,7 @@ def peak_megabytes(images: int, batch_size: int) -> float:
 
 def main() -> None:
     """Print the tables."""
-    print(f"NumPy {np.__version__}, Python {platform.python_version()}, {platform.machine()}\n")
+    print(f"{versions('numpy')}\n")
     print("| size | images at a time | ms per image and update |\n|---|---|---|")
     for size in (128, 256, 512):
         images = photographs(size)
@@ -83,7 +86,7 @@ def main() -> None:
     print("\n| initial square | updates computed of 150 | s per image |\n|---|---|---|")
     for side in (44, 78, 92):
         begin = time.perf_counter()
-        result = segment(images, IEMConfig(init_sides=(side,)))
+        result = segment(images, IEMConfig(init_sides=(side,)), engine="array")
         seconds = (time.perf_counter() - begin) / len(images)
         print(f"| {side} | {np.mean(result.updates):.0f} | {seconds:.3f} |")
 
@@ -96,9 +99,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    fixed = {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} & os.environ.keys()
-    if fixed:
-        for name in fixed:
-            del os.environ[name]
-        os.execv(sys.executable, [sys.executable, *sys.argv])
+    without_fixed_kernels()
     main()
