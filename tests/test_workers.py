@@ -38,6 +38,28 @@ def test_so_many_tasks_run_at_a_time() -> None:
         workers.wait(below=1)
 
 
+@pytest.mark.parametrize(("running", "order"), [(False, ["locking", "free"]), (True, ["free", "locking"])])
+def test_a_task_that_locks_goes_first_unless_one_runs(running: bool, order: list[str]) -> None:
+    begun: list[str] = []
+    holding, all_here, over = threading.Event(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        holding.set()
+        assert over.wait(timeout=60)
+
+    with Workers(2) as workers:
+        # One worker is held up to the end; the other chooses once all is there to choose from.
+        workers.submit(hold, Outcome.result, locking=running)
+        assert holding.wait(timeout=60)
+        workers.submit(lambda: all_here.wait(timeout=60), Outcome.result)
+        workers.submit(lambda: begun.append("free"), Outcome.result)
+        workers.submit(lambda: begun.append("locking"), Outcome.result, locking=True)
+        workers.submit(over.set, Outcome.result)
+        all_here.set()
+        workers.wait(below=1)
+    assert begun == order
+
+
 def test_the_error_of_a_task_is_raised_where_its_result_is_wanted() -> None:
     outcomes: list[Outcome[Any]] = []
     with Workers(1) as workers:

@@ -134,7 +134,7 @@ class Segmenter:
             flow = Flow(workers, self._batch_size, self._compute, computed, serial=self._device != "cpu")
             for source in self._admitted(sources, advance):
                 flow.enter()
-                workers.submit(partial(self._read, source), partial(read, source))
+                workers.submit(partial(self._read, source), partial(read, source), locking=True)
             flow.finish()
 
     def choose_square(self) -> int:
@@ -170,7 +170,7 @@ class Segmenter:
         # While every worker computes a group, as many images are read and written.
         return min(group_size(image[None]), max(1, self._batch_size // (2 * self._workers)))
 
-    # In a worker
+    # By a worker
 
     def _read(self, source: Source) -> _Image:
         photograph = read_image(source.path)
@@ -200,9 +200,10 @@ class Segmenter:
             ascents = solve(on_device, starts, self.settings.config)
             return [Ascent(*map(to_host, ascent)) for ascent in ascents]
 
-    # With what comes back
+    # Of what comes back
 
     def _take(self, source: Source, outcome: Outcome[_Image]) -> _Image | None:
+        """The image, with the time it took to read; None if that failed."""
         self.tally.stages["read"] += outcome.seconds
         try:
             image = outcome.result()
@@ -215,6 +216,7 @@ class Segmenter:
     def _share(
         self, images: Sequence[_Image], outcome: Outcome[list[list[Candidate]]]
     ) -> list[tuple[Entry, list[Candidate]]]:
+        """Each image of a group with its share of the time, and what was found for it."""
         self.tally.stages["compute"] += outcome.seconds
         found = outcome.result()
         self.tally.segmented += len(images)
@@ -234,7 +236,7 @@ class Segmenter:
             self._record(entry, candidate, outcome)
             then()
 
-        workers.submit(partial(self._writer.write, entry, candidate), written)
+        workers.submit(partial(self._writer.write, entry, candidate), written, locking=True)
 
     def _record(self, entry: Entry, candidate: Candidate, outcome: Outcome[float]) -> None:
         self.tally.stages["write"] += outcome.seconds

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -40,6 +42,9 @@ class Outcome(Generic[T]):
         return self._result
 
 
+_Then = Callable[[Outcome[Any]], object]
+
+
 class Workers:
     """Threads for tasks of every kind, so that none waits while there is something to do.
 
@@ -63,13 +68,33 @@ class Workers:
         self.pending = 0
         self._open = True
         self._threads = ThreadPoolExecutor(count, "iem-xp")
-        self._finished: SimpleQueue[tuple[Callable[[Outcome[Any]], object], Outcome[Any]]] = SimpleQueue()
+        self._choosing = threading.Lock()
+        self._locking = 0
+        self._waiting: dict[bool, deque[tuple[Callable[[], Any], _Then]]] = {False: deque(), True: deque()}
+        self._finished: SimpleQueue[tuple[_Then, Outcome[Any]]] = SimpleQueue()
 
-    def submit(self, task: Callable[[], T], then: Callable[[Outcome[T]], object]) -> None:
-        """Run `task` in one of the threads; a later `turn` calls `then` with its outcome."""
+    def submit(
+        self, task: Callable[[], T], then: Callable[[Outcome[T]], object], *, locking: bool = False
+    ) -> None:
+        """Run `task` in one of the threads; a later `turn` calls `then` with its outcome.
+
+        With `locking` the task is one that mostly holds Python's global lock. Two of these take as long side
+        by side as in turn, so one at a time is run, first, and more only if there is nothing else to run.
+        """
         if self._open:
             self.pending += 1
-            self._threads.submit(lambda: self._finished.put((then, Outcome(task))))
+            self._waiting[locking].append((task, then))
+            self._threads.submit(self._run)
+
+    def _run(self) -> None:
+        with self._choosing:
+            locking = bool(self._waiting[True]) and not (self._locking and self._waiting[False])
+            task, then = self._waiting[locking].popleft()
+            self._locking += locking
+        outcome = Outcome(task)
+        with self._choosing:
+            self._locking -= locking
+        self._finished.put((then, outcome))
 
     def turn(self) -> None:
         """Wait for a pending task, whichever is first, and hand over its outcome."""
