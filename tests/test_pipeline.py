@@ -21,6 +21,7 @@ import iem_xp
 from iem_xp.config import IEMConfig
 from iem_xp.images import SUFFIXES, fit_image, read_image, restore_mask, write_atomically
 from iem_xp.rendering import cutout
+from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Segmenter
 from iem_xp.runs.records import Output
@@ -492,7 +493,7 @@ def test_images_of_different_sizes_are_computed_side_by_side(tmp_path: Path, wat
         photograph("cat", 40, 40 + 2 * number).save(tmp_path / f"{number}.png")
     together = threading.Barrier(4)
     watched.before_solving = lambda: together.wait(timeout=60)
-    assert session(tmp_path / "run", sources(tmp_path), workers=4, batch_size=4).tally.done == 8
+    assert session(tmp_path / "run", sources(tmp_path), workers=4, batch_size=16).tally.done == 8
     assert watched.groups == [1] * 8
 
 
@@ -551,6 +552,33 @@ def test_no_more_than_a_batch_is_held(
     settings = SETTINGS.updated({"choose": choose})
     session(tmp_path / "run", sources(folder), settings, workers=workers, batch_size=2, advance=advance)
     assert 1 <= max(held) <= 2
+
+
+def test_no_more_than_a_batch_of_masks_is_held_while_they_are_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, written, held = 0, 0, []
+    unwritten = Candidates.unwritten
+
+    def counted(candidates: Candidates, side: int) -> Iterator[Any]:
+        nonlocal taken
+        for found in unwritten(candidates, side):
+            taken += 1
+            held.append(taken - written)
+            yield found
+
+    def advance(count: int) -> None:
+        nonlocal written
+        written += count
+
+    monkeypatch.setattr(Candidates, "unwritten", counted)
+    with Run.create(tmp_path / "run", {}) as run:
+        segmenter = Segmenter(run, SETTINGS, workers=2, batch_size=2)
+        segmenter.segment(sources(folder))
+        segmenter.choose_square()
+        segmenter.write_masks(advance)
+    assert len(held) == written == 6
+    assert max(held) <= 3  # one waits for its turn
 
 
 def test_images_are_looked_for_as_they_are_needed(folder: Path, tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ def test_after_an_error_what_runs_is_handed_over_and_what_waits_is_dropped(
 
     def take(outcome: Outcome[None]) -> None:
         outcome.result()
-        done.append("was taken")
         workers.submit(lambda: done.append("ran late"), Outcome.result)
+        done.append("was taken")
 
     workers = Workers(1)
     shut_down = workers._threads.shutdown
