@@ -51,6 +51,15 @@ class Photograph:
     notes: tuple[str, ...] = ()
 
 
+def load_formats() -> None:
+    """Load what reads the formats of files; to be called before several threads do it at their first file.
+
+    Pillow loads the rarer formats when it meets one. A thread that meets one while another thread is loading
+    them may find them neither known nor left to load.
+    """
+    Image.init()
+
+
 def read_image(source: str | os.PathLike[str] | bytes) -> Photograph:
     """Read an image of any format and pixel type as upright 8-bit RGB.
 

@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from iem_xp.runs.store import Run
+from iem_xp.runs.workers import usable_cpus
 from iem_xp_cli.main import COMMANDS, cli
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
@@ -36,6 +37,7 @@ KEYS = {
     "images_per_second",
     "device",
     "engine",
+    "workers",
     "init_side",
     "mean_inpainting_error",
     "stages",
@@ -176,6 +178,7 @@ def test_the_json_summary_is_one_object_with_the_promised_keys() -> None:
     assert found["seconds"] > 0
     assert found["images_per_second"] == pytest.approx(6 / found["seconds"], rel=0.05)
     assert found["stages"].keys() == {"read", "compute", "write"}
+    assert found["workers"] == usable_cpus()
     ((mean,),) = query("SELECT AVG(inpainting_error) FROM images")
     assert found["mean_inpainting_error"] == pytest.approx(mean)
     assert "device: cpu" in result.stderr
@@ -185,6 +188,14 @@ def test_the_json_summary_stands_alone_on_a_real_standard_output() -> None:
     done = program("segment", "photos", "--json", *QUICK)
     assert done.stdout.count(b"\n") == 1
     assert json.loads(done.stdout)["done"] == 6
+
+
+def test_the_summary_says_what_the_workers_did_with_their_time() -> None:
+    line = r"^time: \d+% reading, \d+% computing, \d+% writing; 3 workers, \d+% busy$"
+    assert re.search(line, segment("photos", "--workers", "3").stdout, re.MULTILINE)
+    assert "time:" not in segment("photos", "--workers", "3").stdout  # there was nothing to do
+    assert summary("photos", "-o", "one", "--workers", "1")["workers"] == 1
+    assert masks("one") == masks()
 
 
 def test_no_square_is_named_when_it_is_chosen_per_image() -> None:
@@ -334,6 +345,7 @@ def test_when_all_fail_no_square_is_claimed() -> None:
         (["photos", "--kernel-size", "4"], "kernel_size must be odd"),
         (["photos", "--size", "0"], "size must be"),
         (["photos", "--limit", "0"], "--limit"),
+        (["photos", "--workers", "0"], "--workers"),
         (["photos", "--preset", "papers"], "paper"),
         (["photos", "--config", "no.toml"], "no.toml: No such file"),
         (["photos", "-o", "photos/cat.png"], "photos/cat.png: is a file"),
@@ -483,12 +495,12 @@ def waiting(folder: str) -> bool:
         return False
 
 
-@pytest.fixture
-def many() -> tuple[str, ...]:
-    """A command that takes a while: 24 images one at a time."""
+@pytest.fixture(params=[("--workers", "1", "--batch-size", "1"), ("--workers", "3", "--batch-size", "6")])
+def many(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """A command that takes a while: 24 images, one or a few at a time."""
     for copy in range(4):
         shutil.copytree("photos", f"many/{copy}")
-    return ("segment", "many", "--iterations", "40", "--size", "64", "--batch-size", "1", "--device", "cpu")
+    return ("segment", "many", "--iterations", "60", "--size", "64", "--device", "cpu", *request.param)
 
 
 def test_ctrl_c_leaves_a_run_that_ends_as_if_nothing_had_been(many: tuple[str, ...]) -> None:

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +19,16 @@ from PIL import Image
 
 import iem_xp
 from iem_xp.config import IEMConfig
-from iem_xp.images import SUFFIXES, fit_image, read_image, restore_mask
+from iem_xp.images import SUFFIXES, fit_image, read_image, restore_mask, write_atomically
 from iem_xp.rendering import cutout
+from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.naming import Source
-from iem_xp.runs.pipeline import Output, Segmenter
+from iem_xp.runs.pipeline import Segmenter
+from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images
 from iem_xp.runs.store import Run
+from iem_xp.runs.writing import Writer
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
 NAMES = ("cameraman", "cat", "cell", "coffee", "flower", "tissue")
@@ -52,12 +59,16 @@ def session(
     images: Iterable[Source],
     settings: Settings = SETTINGS,
     *,
+    device: str = "cpu",
+    workers: int = 2,
     batch_size: int = 64,
     outputs: tuple[Output, ...] = (),
     advance: Callable[[int], object] = lambda count: None,
 ) -> Segmenter:
     with Run.resume(run_folder, settings.as_dict()) as run:
-        segmenter = Segmenter(run, settings, batch_size=batch_size, outputs=outputs)
+        segmenter = Segmenter(
+            run, settings, device=device, workers=workers, batch_size=batch_size, outputs=outputs
+        )
         segmenter.segment(images, advance)
         segmenter.choose_square()
         segmenter.write_masks()
@@ -94,12 +105,13 @@ def mask_of(run_folder: Path, name: str) -> np.ndarray:
 
 def interrupt(*args: Any, after: int, **options: Any) -> None:
     """Begin a session that is interrupted once it has segmented so many images."""
-    segmented = 0
+    segmented, interrupted = 0, False
 
     def advance(count: int) -> None:
-        nonlocal segmented
+        nonlocal segmented, interrupted
         segmented += count
-        if segmented >= after:
+        if segmented >= after and not interrupted:
+            interrupted = True
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -144,6 +156,20 @@ def test_the_batch_size_changes_nothing(folder: Path, tmp_path: Path, choose: st
         for row, other in zip(rows(tmp_path / batch_size), rows(tmp_path / "1"), strict=True):
             assert row.pop("inpainting_error") == pytest.approx(other.pop("inpainting_error"), rel=1e-5)
             assert row == other
+
+
+@pytest.mark.parametrize("choose", ["dataset", "image"])
+def test_the_number_of_workers_changes_nothing(folder: Path, tmp_path: Path, choose: str) -> None:
+    photograph("cat", 40, 60).save(folder / "tall.png")
+    photograph("cell", 40, 60).save(folder / "z.png")
+    (folder / "broken.png").write_bytes(b"")
+    settings = SETTINGS.updated({"choose": choose})
+    for workers in (1, 2, 5):
+        session(tmp_path / str(workers), sources(folder), settings, workers=workers, batch_size=5)
+    for workers in (2, 5):
+        assert files(tmp_path / str(workers)) == files(tmp_path / "1")
+        assert rows(tmp_path / str(workers)) == rows(tmp_path / "1")
+        assert meta(tmp_path / str(workers), "init_side") == meta(tmp_path / "1", "init_side")
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
@@ -203,35 +229,39 @@ def test_a_run_of_failures_chooses_no_square(tmp_path: Path) -> None:
     assert meta(tmp_path / "run", "init_side") is None
 
 
+@pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("choose", ["dataset", "image"])
 @pytest.mark.parametrize("after", [2, 4, 6])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
-    folder: Path, tmp_path: Path, choose: str, after: int
+    folder: Path, tmp_path: Path, choose: str, after: int, workers: int
 ) -> None:
     settings = SETTINGS.updated({"choose": choose})
-    session(tmp_path / "whole", sources(folder), settings, batch_size=2)
-    interrupt(tmp_path / "run", sources(folder), settings, batch_size=2, after=after)
-    if choose == "dataset":
-        assert not files(tmp_path / "run")
-    else:
-        assert len(files(tmp_path / "run")) == after
-    resumed = session(tmp_path / "run", sources(folder), settings, batch_size=2)
+    session(tmp_path / "whole", sources(folder), settings)
+    interrupt(tmp_path / "run", sources(folder), settings, workers=workers, batch_size=2, after=after)
+    written = files(tmp_path / "run")
+    assert len(written) == len(rows(tmp_path / "run"))
+    assert (not written) if choose == "dataset" else (after <= len(written) < after + 2)
+    resumed = session(tmp_path / "run", sources(folder), settings, workers=workers, batch_size=2)
     assert files(tmp_path / "run") == files(tmp_path / "whole")
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
-    assert resumed.tally.done + resumed.tally.skipped == 6
-    assert resumed.tally.skipped == (0 if choose == "dataset" else after)
+    assert (resumed.tally.done, resumed.tally.skipped) == (6 - len(written), len(written))
 
 
 def test_an_image_segmented_before_an_interruption_is_not_read_again(folder: Path, tmp_path: Path) -> None:
     images = sources(folder)
     interrupt(tmp_path / "run", images, batch_size=2, after=4)
-    for image in images[:4]:
-        image.path.unlink()
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as database:
+        segmented = [path for (path,) in database.execute("SELECT path FROM entries")]
+    database.close()
+    assert len(segmented) >= 4
+    for path in segmented:
+        Path(path).unlink()
     assert session(tmp_path / "run", images).tally.done == 6
 
 
+@pytest.mark.parametrize("workers", [1, 3])
 def test_an_interruption_while_masks_are_written_loses_none(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     session(tmp_path / "whole", sources(folder))
     record, recorded = Run.record_done, 0
@@ -246,9 +276,11 @@ def test_an_interruption_while_masks_are_written_loses_none(
     with monkeypatch.context() as patch:
         patch.setattr(Run, "record_done", stop_at_the_fourth)
         with pytest.raises(KeyboardInterrupt):
-            session(tmp_path / "run", sources(folder))
+            session(tmp_path / "run", sources(folder), workers=workers)
+    recorded = len(rows(tmp_path / "run"))
+    assert 3 <= recorded < 6
     resumed = session(tmp_path / "run", sources(folder))
-    assert (resumed.tally.done, resumed.tally.skipped) == (3, 3)
+    assert (resumed.tally.done, resumed.tally.skipped) == (6 - recorded, recorded)
     assert files(tmp_path / "run") == files(tmp_path / "whole")
     assert rows(tmp_path / "run") == rows(tmp_path / "whole")
 
@@ -390,7 +422,8 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
         images = sources(folder)
         tracemalloc.start()
         try:
-            session(tmp_path / f"run-{count}", images, Settings(IEMConfig(iterations=1)), batch_size=4)
+            settings = Settings(IEMConfig(iterations=1))
+            session(tmp_path / f"run-{count}", images, settings, workers=1, batch_size=4)
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -404,3 +437,207 @@ def test_a_mask_that_says_nothing_is_noted(folder: Path, tmp_path: Path) -> None
     full = session(tmp_path / "run", sources(folder), SETTINGS.updated({"init_sides": [500]}))
     assert full.tally.notes == {"mask is full": 6}
     assert {row["notes"] for row in rows(tmp_path / "run")} == {"mask is full"}
+
+
+# ---- Workers
+
+
+class Watched:
+    """Segmenters whose computing can be watched and held up, from the worker that does it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.groups: list[int] = []
+        self.read = self.written = 0
+        self.before_solving: Callable[[], object] = lambda: None
+        self.after_solving: Callable[[], object] = lambda: None
+        self.after_reading: Callable[[], object] = lambda: None
+        self.after_writing: Callable[[], object] = lambda: None
+        read, solve, write = Segmenter._read, Segmenter._solve, Writer.write
+        lock = threading.Lock()
+
+        def watched_read(segmenter: Segmenter, source: Source) -> Any:
+            with lock:
+                self.read += 1
+            image = read(segmenter, source)
+            self.after_reading()
+            return image
+
+        def watched_solve(segmenter: Segmenter, images: np.ndarray) -> Any:
+            with lock:
+                self.groups.append(len(images))
+            self.before_solving()
+            segmenter._device = "cpu"  # whatever it was named
+            ascents = solve(segmenter, images)
+            self.after_solving()
+            return ascents
+
+        def watched_write(writer: Writer, *args: Any) -> float:
+            share = write(writer, *args)
+            with lock:
+                self.written += 1
+            self.after_writing()
+            return share
+
+        monkeypatch.setattr(Segmenter, "_read", watched_read)
+        monkeypatch.setattr(Segmenter, "_solve", watched_solve)
+        monkeypatch.setattr(Writer, "write", watched_write)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    return Watched(monkeypatch)
+
+
+def test_images_of_different_sizes_are_computed_side_by_side(tmp_path: Path, watched: Watched) -> None:
+    for number in range(8):
+        photograph("cat", 40, 40 + 2 * number).save(tmp_path / f"{number}.png")
+    together = threading.Barrier(4)
+    watched.before_solving = lambda: together.wait(timeout=60)
+    assert session(tmp_path / "run", sources(tmp_path), workers=4, batch_size=16).tally.done == 8
+    assert watched.groups == [1] * 8
+
+
+def test_images_of_one_size_are_computed_in_groups(folder: Path, tmp_path: Path, watched: Watched) -> None:
+    assert session(tmp_path / "run", sources(folder), workers=1, batch_size=6).tally.done == 6
+    assert watched.groups == [3, 3]
+
+
+def test_masks_are_written_while_others_are_computed(folder: Path, tmp_path: Path, watched: Watched) -> None:
+    written = threading.Event()
+    watched.after_writing = written.set
+
+    def hold_the_first_up() -> None:
+        if len(watched.groups) == 1:
+            assert written.wait(timeout=60)
+
+    watched.before_solving = hold_the_first_up
+    settings = SETTINGS.updated({"choose": "image"})
+    assert session(tmp_path / "run", sources(folder), settings, batch_size=4).tally.done == 6
+
+
+def test_a_gpu_computes_one_group_at_a_time_of_all_that_has_been_read(
+    folder: Path, tmp_path: Path, watched: Watched
+) -> None:
+    computing, all_read = threading.Lock(), threading.Event()
+
+    def after_reading() -> None:
+        if watched.read == 6:
+            all_read.set()
+
+    def before_solving() -> None:
+        assert computing.acquire(blocking=False)
+        assert all_read.wait(timeout=60)
+
+    watched.after_reading = after_reading
+    watched.before_solving = before_solving
+    watched.after_solving = computing.release
+    session(tmp_path / "run", sources(folder), device="gpu:0", workers=3, batch_size=6)
+    assert sum(watched.groups) == 6
+    # Two reads may have been under way when the first group, of one image, was done.
+    assert len(watched.groups) <= 4
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("choose", ["dataset", "image"])
+def test_no_more_than_a_batch_is_held(
+    folder: Path, tmp_path: Path, watched: Watched, workers: int, choose: str
+) -> None:
+    recorded, held = 0, []
+
+    def advance(count: int) -> None:
+        nonlocal recorded
+        recorded += count
+
+    watched.before_solving = lambda: held.append(watched.read - recorded)
+    settings = SETTINGS.updated({"choose": choose})
+    session(tmp_path / "run", sources(folder), settings, workers=workers, batch_size=2, advance=advance)
+    assert 1 <= max(held) <= 2
+
+
+def test_no_more_than_a_batch_of_masks_is_held_while_they_are_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, written, held = 0, 0, []
+    unwritten = Candidates.unwritten
+
+    def counted(candidates: Candidates, side: int) -> Iterator[Any]:
+        nonlocal taken
+        for found in unwritten(candidates, side):
+            taken += 1
+            held.append(taken - written)
+            yield found
+
+    def advance(count: int) -> None:
+        nonlocal written
+        written += count
+
+    monkeypatch.setattr(Candidates, "unwritten", counted)
+    with Run.create(tmp_path / "run", {}) as run:
+        segmenter = Segmenter(run, SETTINGS, workers=2, batch_size=2)
+        segmenter.segment(sources(folder))
+        segmenter.choose_square()
+        segmenter.write_masks(advance)
+    assert len(held) == written == 6
+    assert max(held) <= 3  # one waits for its turn
+
+
+def test_images_are_looked_for_as_they_are_needed(folder: Path, tmp_path: Path) -> None:
+    endless = (Source(folder / f"{number}.png", f"{number}.png") for number in count())
+    interrupt(tmp_path / "run", endless, after=10)
+    assert int(next(endless).path.stem) <= 2000
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_full_disk_ends_the_session_and_every_mask_written_has_its_row(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    settings = SETTINGS.updated({"choose": "image"})
+    session(tmp_path / "whole", sources(folder), settings)
+
+    def full(path: Path, data: bytes) -> None:
+        if path.stem == "coffee":
+            raise OSError(28, "No space left on device")
+        write_atomically(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("iem_xp.runs.writing.write_atomically", full)
+        with pytest.raises(OSError, match="No space left"):
+            session(tmp_path / "run", sources(folder), settings, workers=workers)
+    assert set(files(tmp_path / "run")) == {f"masks/{row['mask']}" for row in rows(tmp_path / "run")}
+    session(tmp_path / "run", sources(folder), settings)
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+def test_an_error_of_a_worker_is_raised_and_no_worker_is_left(
+    folder: Path, tmp_path: Path, watched: Watched
+) -> None:
+    def fail() -> None:
+        raise ArithmeticError("out of luck")
+
+    before = threading.active_count()
+    watched.before_solving = fail
+    with pytest.raises(ArithmeticError, match="out of luck"):
+        session(tmp_path / "run", sources(folder))
+    assert threading.active_count() == before
+
+
+def test_the_time_of_every_stage_is_told(folder: Path, tmp_path: Path) -> None:
+    stages = session(tmp_path / "run", sources(folder)).tally.stages
+    assert list(stages) == ["read", "compute", "write"]
+    assert all(stages.values())
+
+
+def test_all_formats_are_loaded_before_workers_need_them(folder: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from PIL import Image; "
+        "from iem_xp.runs import pipeline; from iem_xp.runs.store import Run; "
+        "from iem_xp.runs.settings import Settings; from iem_xp.runs.naming import Source; "
+        "read = pipeline.read_image; "
+        "pipeline.read_image = lambda path: print('WEBP' in Image.OPEN) or read(path); "
+        "run = Run.create(Path(sys.argv[2]), {}); "
+        "pipeline.Segmenter(run, Settings(size=16)).segment([Source(Path(sys.argv[1]), 'a.png')]); "
+        "run.close()"
+    )
+    command = [sys.executable, "-c", code, str(folder / "cat.png"), str(tmp_path / "run")]
+    assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "True\n"

@@ -13,11 +13,12 @@ import click
 
 from iem_xp import segment as segment_array
 from iem_xp.images import SUFFIXES, ImageError, encode_mask, read_image
-from iem_xp.runs.pipeline import BATCH_SIZE
+from iem_xp.runs.pipeline import PER_WORKER
 from iem_xp.runs.records import FOLDERS
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import ImageSearch, find_images
 from iem_xp.runs.store import Run
+from iem_xp.runs.workers import usable_cpus
 from iem_xp_cli.options import collect_settings, device_option, settings_options, take_device
 from iem_xp_cli.session import messages, segment_folder
 
@@ -39,10 +40,17 @@ LISTED = 20
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first so many images.")
 @click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=usable_cpus,
+    show_default="one for each CPU",
+    help="Threads that read, compute and write.",
+)
+@click.option(
     "--batch-size",
     type=click.IntRange(min=1),
-    default=BATCH_SIZE,
-    show_default=True,
+    default=None,
+    show_default=f"{PER_WORKER} for each worker",
     help="Images held in memory at a time, at their working size; an interruption costs at most these.",
 )
 @device_option
@@ -62,7 +70,8 @@ def command(
     output: Path | None,
     overwrite: bool,
     limit: int | None,
-    batch_size: int,
+    workers: int,
+    batch_size: int | None,
     device: str,
     as_json: bool,
     preset: str | None,
@@ -100,6 +109,7 @@ def command(
             folder,
             settings,
             device=take_device(device),
+            workers=workers,
             batch_size=batch_size,
             outputs=outputs,
             total=total,
@@ -165,7 +175,20 @@ def _as_text(summary: dict[str, Any], settings: Settings) -> str:
         [
             f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} done before, in "
             f"{summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s, {summary['device']}",
+            *_time(summary),
             f"initial square: {summary['init_side'] or side}",
             f"masks: {Path(summary['run']) / 'masks'}{crop}",
         ]
     )
+
+
+def _time(summary: dict[str, Any]) -> Iterator[str]:
+    """What the workers did with their time, if there was something to do."""
+    workers, stages = summary["workers"], summary["stages"]
+    if spent := sum(stages.values()):
+        reading, computing, writing = (f"{seconds / spent:.0%}" for seconds in stages.values())
+        busy = min(1, spent / (workers * summary["seconds"]))
+        yield (
+            f"time: {reading} reading, {computing} computing, {writing} writing; "
+            f"{workers} worker{'s' * (workers > 1)}, {busy:.0%} busy"
+        )

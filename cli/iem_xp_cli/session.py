@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from iem_xp.runs.database import RunError
 from iem_xp.runs.naming import Source
-from iem_xp.runs.pipeline import BATCH_SIZE, Advance, Segmenter
+from iem_xp.runs.pipeline import Advance, Segmenter
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import SourceError
 from iem_xp.runs.store import Run
+from iem_xp.runs.workers import usable_cpus
 
 
 @contextmanager
@@ -48,7 +49,8 @@ def segment_folder(
     *,
     device: str,
     total: int,
-    batch_size: int = BATCH_SIZE,
+    workers: int | None = None,
+    batch_size: int | None = None,
     outputs: Sequence[Output] = (),
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def segment_folder(
         "cpu" or "gpu:N".
     total : int
         Number of `sources`.
-    batch_size, outputs
+    workers, batch_size, outputs
         As for `iem_xp.runs.pipeline.Segmenter`.
     overwrite : bool
         Whether to replace a run that is there.
@@ -85,10 +87,13 @@ def segment_folder(
     """
     configuration = {**settings.as_dict(), "outputs": list(outputs)}
     versions = {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "imageio")}
+    workers = workers or usable_cpus()
     start = time.perf_counter()
     make = partial(Run.create, overwrite=True) if overwrite else Run.resume
     with make(folder, configuration, {"versions": versions}) as run:
-        segmenter = Segmenter(run, settings, device=device, batch_size=batch_size, outputs=outputs)
+        segmenter = Segmenter(
+            run, settings, device=device, workers=workers, batch_size=batch_size, outputs=outputs
+        )
         try:
             with _bar("segmenting", total) as advance:
                 segmenter.segment(sources, advance)
@@ -111,6 +116,7 @@ def segment_folder(
             "images_per_second": round((tally.segmented + tally.failed) / seconds, 3),
             "device": device,
             "engine": "array",
+            "workers": workers,
             "init_side": sides[0] if len(sides) == 1 else run.get_meta("init_side"),
             "mean_inpainting_error": run.mean_inpainting_error(),
             "stages": {stage: round(spent, 3) for stage, spent in tally.stages.items()},

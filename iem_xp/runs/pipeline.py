@@ -1,37 +1,32 @@
-"""From images to a run: read, segment in batches, write each mask and then its row."""
+"""From images to a run: read, segment in groups, write each mask and then its row."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
-from iem_xp import rendering
 from iem_xp.arrays import exactly, to_device, to_host
-from iem_xp.images import (
-    ImageError,
-    Mask,
-    Pixels,
-    encode_mask,
-    encode_png,
-    read_image,
-    write_atomically,
-)
+from iem_xp.images import ImageError, Pixels, load_formats, read_image
+from iem_xp.runs.flow import Flow
 from iem_xp.runs.naming import Source
-from iem_xp.runs.records import FOLDERS, Candidate, Entry, Output
+from iem_xp.runs.records import Candidate, Entry, Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
+from iem_xp.runs.workers import Outcome, Workers, usable_cpus
+from iem_xp.runs.writing import Writer
 from iem_xp.segmentation import choose
 from iem_xp.solver import Ascent, centred_square, solve
+from iem_xp.solver import batch_size as group_size
 
 Advance = Callable[[int], object]
-BATCH_SIZE = 16
-"""Images held at a time: what an interruption may cost."""
+PER_WORKER = 8
+"""Images held for each worker unless `batch_size` says otherwise: two groups of four."""
 
 _ADMITTED = 1000
 
@@ -46,7 +41,7 @@ class Tally:
 
     Images are counted as `segmented`, `done` (has its mask now), `failed`, `skipped` (had its mask before)
     and `rewritten` (has that of another initial square now). `notes` counts what the user should know of
-    some; `stages` has the seconds in "read", "compute" and "write".
+    some; `stages` has the seconds in "read", "compute" and "write", added up over the workers.
     """
 
     segmented: int = 0
@@ -57,18 +52,20 @@ class Tally:
     notes: Counter[str] = field(default_factory=Counter)
     stages: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "compute": 0.0, "write": 0.0})
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the time of the ``with`` block to a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stages[stage] += time.perf_counter() - start
+
+class _Image(NamedTuple):
+    """An image that has been read."""
+
+    entry: Entry
+    working: Pixels
+    notes: tuple[str, ...]
 
 
 class Segmenter:
     """Segments images into a run.
+
+    Workers read, compute and write; the thread that calls the methods hands out their work, and alone uses
+    the run's database. What the run holds in the end does not depend on how many they are.
 
     Parameters
     ----------
@@ -76,8 +73,11 @@ class Segmenter:
     settings : Settings
     device : str
         "cpu" or "gpu:N".
-    batch_size : int
-        Images held at a time, at their working size; those of one size are segmented together.
+    workers : int, optional
+        Threads; by default one for each CPU that this process may use.
+    batch_size : int, optional
+        Images held at a time, at their working size: what an interruption may cost. By default `PER_WORKER`
+        for each worker.
     outputs : collection of {"cutout", "overlay", "inpainted"}
         Pictures to write beside the masks.
     """
@@ -88,16 +88,19 @@ class Segmenter:
         settings: Settings,
         *,
         device: str = "cpu",
-        batch_size: int = BATCH_SIZE,
+        workers: int | None = None,
+        batch_size: int | None = None,
         outputs: Iterable[Output] = (),
     ) -> None:
         self.run = run
         self.settings = settings
         self.tally = Tally()
         self._device = device
-        self._batch_size = batch_size
-        self._outputs = tuple(outputs)
+        self._workers = workers or usable_cpus()
+        self._batch_size = batch_size or PER_WORKER * self._workers
+        self._writer = Writer(run, settings, outputs)
         self._sides = settings.config.init_sides
+        self._one_for_all = len(self._sides) > 1 and settings.config.choose == "dataset"
 
     def segment(self, sources: Iterable[Source], advance: Advance = _ignore) -> None:
         """Segment every image that the run does not have yet.
@@ -105,19 +108,34 @@ class Segmenter:
         If one initial square is to be chosen for all, the masks of every square are kept in the run, packed,
         for `choose_square`. `advance` is called with the number of images just segmented, failed or skipped.
         """
-        for batch in self._batches(self._open(self._admitted(sources, advance), advance)):
-            with self.tally.timed("compute"):
-                start = time.perf_counter()
-                ascents = self._solve(np.stack([working for _, working in batch]))
-                seconds = (time.perf_counter() - start) / len(batch)
-            entries = [entry._replace(seconds=entry.seconds + seconds) for entry, _ in batch]
-            self.tally.segmented += len(batch)
-            with self.tally.timed("write"):
-                if len(self._sides) > 1 and self.settings.config.choose == "dataset":
-                    self._keep(entries, ascents)
+        load_formats()
+        with Workers(self._workers) as workers:
+
+            def read(source: Source, outcome: Outcome[_Image]) -> None:
+                image = self._take(source, outcome)
+                if image is None:
+                    leave()
                 else:
-                    self._write(entries, ascents)
-            advance(len(batch))
+                    flow.gather(image.working.shape, image, self._group_size(image.working))
+
+            def computed(images: Sequence[_Image], outcome: Outcome[list[list[Candidate]]]) -> None:
+                found = self._share(images, outcome)
+                if self._one_for_all:
+                    self._keep(found)
+                    leave(len(found))
+                    return
+                for entry, (candidate,) in found:
+                    self._write(workers, entry, candidate, leave)
+
+            def leave(count: int = 1) -> None:
+                flow.leave(count)
+                advance(count)
+
+            flow = Flow(workers, self._batch_size, self._compute, computed, serial=self._device != "cpu")
+            for source in self._admitted(sources, advance):
+                flow.enter()
+                workers.submit(partial(self._read, source), partial(read, source), locking=True)
+            flow.finish()
 
     def choose_square(self) -> int:
         """Choose the square for the whole data set, if that is to be done, and count the masks to write."""
@@ -132,10 +150,12 @@ class Segmenter:
         side = self.run.get_meta("init_side")
         if side is None:
             return
-        with self.tally.timed("write"):
+        load_formats()
+        with Workers(self._workers) as workers:
             for entry, candidate in self.run.candidates.unwritten(side):
-                self._finish(entry, candidate)
-                advance(1)
+                workers.wait(below=self._batch_size)
+                self._write(workers, entry, candidate, partial(advance, 1))
+            workers.wait(below=1)
 
     def _admitted(self, sources: Iterable[Source], advance: Advance) -> Iterator[Source]:
         sources = iter(sources)
@@ -146,34 +166,32 @@ class Segmenter:
             advance(len(found) - len(admitted))
             yield from admitted
 
-    def _open(self, sources: Iterable[Source], advance: Advance) -> Iterator[tuple[Entry, Pixels]]:
-        for source in sources:
-            start = time.perf_counter()
-            try:
-                with self.tally.timed("read"):
-                    photograph = read_image(source.path)
-                    working = self.settings.at_work(photograph.pixels)
-            except ImageError as error:
-                self._fail(source, error)
-                advance(1)
-                continue
-            self.tally.notes.update(photograph.notes)
-            height, width = photograph.pixels.shape[:2]
-            notes = "; ".join(photograph.notes) or None
-            yield Entry(source, width, height, time.perf_counter() - start, notes), working
+    def _group_size(self, image: Pixels) -> int:
+        # While every worker computes a group, as many images are read and written.
+        return min(group_size(image[None]), max(1, self._batch_size // (2 * self._workers)))
 
-    def _batches(self, images: Iterable[tuple[Entry, Pixels]]) -> Iterator[list[tuple[Entry, Pixels]]]:
-        """Images of one working size together; the largest group goes when as many as allowed are held."""
-        groups: dict[tuple[int, ...], list[tuple[Entry, Pixels]]] = defaultdict(list)
-        held = 0
-        for entry, working in images:
-            groups[working.shape].append((entry, working))
-            held += 1
-            if held == self._batch_size:
-                batch = groups.pop(max(groups, key=lambda shape: len(groups[shape])))
-                held -= len(batch)
-                yield batch
-        yield from groups.values()
+    # By a worker
+
+    def _read(self, source: Source) -> _Image:
+        photograph = read_image(source.path)
+        height, width = photograph.pixels.shape[:2]
+        entry = Entry(source, width, height, 0, "; ".join(photograph.notes) or None)
+        return _Image(entry, self.settings.at_work(photograph.pixels), photograph.notes)
+
+    def _compute(self, images: Sequence[_Image]) -> list[list[Candidate]]:
+        """Of each image the masks of every square or, where each has its own, of the best."""
+        ascents = self._solve(np.stack([image.working for image in images]))
+        if self._one_for_all:
+            return [
+                [
+                    Candidate(side, *(array[i] for array in ascent))
+                    for side, ascent in zip(self._sides, ascents, strict=True)
+                ]
+                for i in range(len(images))
+            ]
+        chosen = choose(ascents, self._sides, self.settings.config)
+        found = (chosen.init_side, chosen.masks, chosen.inpainting_error, chosen.updates)
+        return [[Candidate(*candidate)] for candidate in zip(*found, strict=True)]
 
     def _solve(self, images: Pixels) -> list[Ascent]:
         on_device = to_device(images, self._device)
@@ -182,58 +200,60 @@ class Segmenter:
             ascents = solve(on_device, starts, self.settings.config)
             return [Ascent(*map(to_host, ascent)) for ascent in ascents]
 
-    def _keep(self, entries: list[Entry], ascents: list[Ascent]) -> None:
+    # Of what comes back
+
+    def _take(self, source: Source, outcome: Outcome[_Image]) -> _Image | None:
+        """The image, with the time it took to read; None if that failed."""
+        self.tally.stages["read"] += outcome.seconds
+        try:
+            image = outcome.result()
+        except ImageError as error:
+            self._fail(source, error)
+            return None
+        self.tally.notes.update(image.notes)
+        return image._replace(entry=image.entry._replace(seconds=outcome.seconds))
+
+    def _share(
+        self, images: Sequence[_Image], outcome: Outcome[list[list[Candidate]]]
+    ) -> list[tuple[Entry, list[Candidate]]]:
+        """Each image of a group with its share of the time, and what was found for it."""
+        self.tally.stages["compute"] += outcome.seconds
+        found = outcome.result()
+        self.tally.segmented += len(images)
+        seconds = outcome.seconds / len(images)
+        entries = [entry._replace(seconds=entry.seconds + seconds) for entry, *_ in images]
+        return list(zip(entries, found, strict=True))
+
+    def _keep(self, found: list[tuple[Entry, list[Candidate]]]) -> None:
         with self.run.transaction():
-            for i, entry in enumerate(entries):
-                candidates = [
-                    Candidate(side, *(array[i] for array in ascent))
-                    for side, ascent in zip(self._sides, ascents, strict=True)
-                ]
+            for entry, candidates in found:
                 self.run.record_candidates(entry, candidates)
 
-    def _write(self, entries: list[Entry], ascents: list[Ascent]) -> None:
-        chosen = choose(ascents, self._sides, self.settings.config)
-        found = (chosen.init_side, chosen.masks, chosen.inpainting_error, chosen.updates)
-        for entry, *candidate in zip(entries, *found, strict=True):
-            self._finish(entry, Candidate(*candidate))
+    def _write(
+        self, workers: Workers, entry: Entry, candidate: Candidate, then: Callable[[], object]
+    ) -> None:
+        def written(outcome: Outcome[float]) -> None:
+            self._record(entry, candidate, outcome)
+            then()
 
-    def _finish(self, entry: Entry, candidate: Candidate) -> None:
-        source = entry.source
-        mask = self.settings.at_own_size(candidate.mask, entry.height, entry.width)
-        share = float(np.mean(mask))
-        if share in (0, 1):
-            entry = self._noted(entry, "mask is empty" if share == 0 else "mask is full")
+        workers.submit(partial(self._writer.write, entry, candidate), written, locking=True)
+
+    def _record(self, entry: Entry, candidate: Candidate, outcome: Outcome[float]) -> None:
+        self.tally.stages["write"] += outcome.seconds
         try:
-            if self._outputs:
-                self._write_outputs(source, candidate.mask, mask)
+            share = outcome.result()
         except ImageError as error:  # gone or changed since it was segmented
-            self._fail(source, error)
+            self._fail(entry.source, error)
             return
-        write_atomically(self.run.masks / source.mask, encode_mask(mask))
-        if self.run.is_done(source):
+        if share in (0, 1):
+            note = "mask is empty" if share == 0 else "mask is full"
+            self.tally.notes[note] += 1
+            entry = entry._replace(notes=f"{entry.notes}; {note}" if entry.notes else note)
+        if self.run.is_done(entry.source):
             self.tally.rewritten += 1
         else:
             self.tally.done += 1
         self.run.record_done(entry, candidate, share)
-
-    def _write_outputs(self, source: Source, working_mask: Mask, mask: Mask) -> None:
-        pixels = read_image(source.path).pixels
-        working = self.settings.at_work(pixels)
-        picture = working if self.settings.fit == "crop" else pixels
-        if picture.shape[:2] != mask.shape:
-            raise ImageError(f"{source.path}: has another size than when it was segmented")
-        for output in self._outputs:
-            if output == "cutout":
-                made = rendering.cutout(picture, mask)
-            elif output == "overlay":
-                made = rendering.overlay(picture, mask)
-            else:
-                made = rendering.inpainted(working, working_mask, self.settings.config)
-            write_atomically(self.run.folder / FOLDERS[output] / source.mask, encode_png(made))
-
-    def _noted(self, entry: Entry, note: str) -> Entry:
-        self.tally.notes[note] += 1
-        return entry._replace(notes=f"{entry.notes}; {note}" if entry.notes else note)
 
     def _fail(self, source: Source, error: ImageError) -> None:
         self.run.record_failed(source, str(error))
