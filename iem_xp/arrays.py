@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,6 +114,13 @@ def _count_gpus() -> int:
     if not count:
         raise DeviceError("CUDA lists no GPU", "check that `nvidia-smi` lists one")
     return count
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def to_device(array: Array, device: str) -> Array:

@@ -62,9 +62,9 @@ def segment(
         Where to compute. By default where `images` is; the result always is where `images` is.
     engine : {"auto", "array", "fused"}
         "array" is the array-API code that runs everywhere; "fused" is compiled, several times faster, and for
-        NumPy arrays: it uses all CPUs. "auto" takes the fused engine where it applies and there is enough
-        work to be worth its start, see `iem_xp.engines.Automatic`. Their masks are the same but for rare
-        ones, of about 1 in 1,000, that a rounding sends elsewhere.
+        NumPy arrays: it uses all CPUs. "auto" takes the fused engine where it applies and there is, or has been,
+        work enough to be worth its start (`iem_xp.engines.Automatic`). Their masks are the same but for
+        1 or 2 of 1,000, which a rounding sends elsewhere.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def segment(
     with exactly(checked):
         sides = (0,) if given else config.init_sides
         starts = given or [centred_square(checked, side) for side in sides]
-        chosen = choose(solve(checked, starts, config, engine).ascents, sides, config)
+        chosen = choose(solve(checked, starts, config, engine), sides, config)
     if device is None:
         return chosen
     return Segmentation(*(like(array, images) for array in vars(chosen).values()))

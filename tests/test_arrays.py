@@ -1,4 +1,6 @@
 import importlib.util
+import os
+import subprocess
 import sys
 import types
 from contextlib import contextmanager
@@ -10,7 +12,16 @@ import pytest
 import threadpoolctl
 
 from iem_xp import DeviceError
-from iem_xp.arrays import exactly, few_threads, like, namespace, resolve_device, to_device, to_host
+from iem_xp.arrays import (
+    exactly,
+    few_threads,
+    like,
+    namespace,
+    resolve_device,
+    to_device,
+    to_host,
+    usable_cpus,
+)
 
 
 @pytest.fixture
@@ -177,3 +188,16 @@ def test_jax_does_not_shorten_the_factors_of_products():
 def test_a_masked_array_is_refused():
     with pytest.raises(TypeError, match="images must be no masked array"):
         namespace(images=np.ma.zeros((4, 4)))
+
+
+# The CPUs
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPUs cannot be taken away here")
+def test_only_cpus_that_may_be_used_count():
+    assert usable_cpus() == len(os.sched_getaffinity(0))
+    code = (
+        "import os; from iem_xp.arrays import usable_cpus; "
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(usable_cpus())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"1\n"

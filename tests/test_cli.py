@@ -20,8 +20,11 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from iem_xp import engines, fused
+from iem_xp.arrays import usable_cpus
+from iem_xp.config import IEMConfig
+from iem_xp.engines import Automatic, estimate_work
 from iem_xp.runs.store import Run
-from iem_xp.runs.workers import usable_cpus
 from iem_xp_cli.main import COMMANDS, cli
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
@@ -184,6 +187,27 @@ def test_the_json_summary_is_one_object_with_the_promised_keys() -> None:
     assert "device: cpu" in result.stderr
 
 
+@pytest.mark.parametrize("engine", ["array", "fused"])
+def test_the_engine_asked_for_does_the_work(engine: str) -> None:
+    assert summary("photos", "--choose", "image", "--engine", engine)["engine"] == engine
+    photo = Path("photos/cat.png").read_bytes()
+    assert program("segment", "-", "--engine", engine, *QUICK, input=photo).stdout == masks()["cat.png"]
+
+
+def test_the_engine_depends_on_how_many_images_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    four = 4 * 3 * estimate_work(32 * 32, IEMConfig(iterations=6))
+    monkeypatch.setattr(Automatic, "LOADING", four)
+    monkeypatch.setattr(Automatic, "COMPILING", four)
+    monkeypatch.setattr(fused, "is_compiled", lambda: False)
+    few = segment("photos", "--limit", "3", "--json")
+    assert json.loads(few.stdout)["engine"] == "array"
+    assert "compiling" not in few.stderr
+    monkeypatch.setattr(engines, "automatic", Automatic())
+    many = segment("photos", "--json")
+    assert json.loads(many.stdout)["engine"] == "fused"
+    assert "compiling, once on this machine" in many.stderr
+
+
 def test_the_json_summary_stands_alone_on_a_real_standard_output() -> None:
     done = program("segment", "photos", "--json", *QUICK)
     assert done.stdout.count(b"\n") == 1
@@ -191,7 +215,7 @@ def test_the_json_summary_stands_alone_on_a_real_standard_output() -> None:
 
 
 def test_the_summary_says_what_the_workers_did_with_their_time() -> None:
-    line = r"^time: \d+% reading, \d+% computing, \d+% writing; 3 workers, \d+% busy$"
+    line = r"^time: \d+% reading, \d+% computing \(array engine\), \d+% writing; 3 workers, \d+% busy$"
     assert re.search(line, segment("photos", "--workers", "3").stdout, re.MULTILINE)
     assert "time:" not in segment("photos", "--workers", "3").stdout  # there was nothing to do
     assert summary("photos", "-o", "one", "--workers", "1")["workers"] == 1
@@ -347,6 +371,8 @@ def test_when_all_fail_no_square_is_claimed() -> None:
         (["photos", "--limit", "0"], "--limit"),
         (["photos", "--workers", "0"], "--workers"),
         (["photos", "--preset", "papers"], "paper"),
+        (["photos", "--engine", "fast"], "fused"),
+        (["photos", "--engine", "fused", "--sigma", "1"], "--engine fused: the fused engine cannot take"),
         (["photos", "--config", "no.toml"], "no.toml: No such file"),
         (["photos", "-o", "photos/cat.png"], "photos/cat.png: is a file"),
     ],
@@ -550,8 +576,14 @@ def test_info_shows_versions_devices_engines_and_trainers() -> None:
     result = run("info")
     assert result.exit_code == 0
     assert re.search(r"^iem-xp \d+\.\d+\.\d+, Python 3\.", result.stdout)
-    for line in (r"numpy +2\.", "device +cpu +available", "device +gpu", "engines +array", "trainers "):
-        assert re.search(line, result.stdout)
+    for line in (
+        r"numpy +2\.",
+        "device +cpu +available",
+        "device +gpu",
+        "engines +array, fused$",
+        "trainers ",
+    ):
+        assert re.search(line, result.stdout, re.MULTILINE)
 
 
 def test_info_for_machines() -> None:
@@ -559,7 +591,7 @@ def test_info_for_machines() -> None:
     assert found.keys() >= {"version", "python", "packages", "devices", "engines", "trainers"}
     assert found["packages"]["numpy"] == np.__version__
     assert found["devices"][0]["name"] == "cpu"
-    assert "array" in found["engines"]
+    assert found["engines"] == ["array", "fused"]
     assert isinstance(found["trainers"], list)
 
 
@@ -568,6 +600,17 @@ def test_info_names_the_cause_of_a_missing_gpu(monkeypatch: pytest.MonkeyPatch) 
     _, gpu = json.loads(run("info", "--json").stdout)["devices"]
     assert not gpu["available"]
     assert "pip install" in gpu["reason"]
+
+
+def test_without_numba_info_says_so_and_images_are_segmented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert json.loads(run("info", "--json").stdout)["engines"] == ["array"]
+    assert re.search(r"engines +array \(the fused engine needs Numba, which cannot", run("info").stdout)
+    monkeypatch.setattr(Automatic, "COMPILING", 0)
+    assert summary("photos")["engine"] == "array"
+    result = run("segment", "photos", "--engine", "fused")
+    assert result.exit_code == 2
+    assert "--engine fused: the fused engine needs Numba" in result.stderr
 
 
 def test_the_demo_shows_where_its_contact_sheet_is(here: Path) -> None:

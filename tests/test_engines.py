@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 
-import numpy as np
 import pytest
 
 import scenes
@@ -46,10 +45,59 @@ def batch(rng, n=2):
 # What "auto" takes
 
 
-def test_a_little_work_is_done_without_the_fused_engine(rng, automatic, kernel):
-    assert engines.solve(*batch(rng), CONFIG).engine == "array"
+def test_the_fused_engine_is_taken_once_there_was_work_for_as_long_as_it_loads(automatic, kernel):
+    assert automatic.choose(0.9 * Automatic.LOADING) == "array"
+    assert automatic.choose(0.2 * Automatic.LOADING) == "fused"
+    assert automatic.choose(0) == "fused"
+    assert kernel.starts == 1
+
+
+def test_much_work_at_once_goes_to_the_fused_engine_at_once(automatic, kernel):
+    assert automatic.choose(Automatic.LOADING) == "fused"
+
+
+def test_it_is_compiled_once_there_was_work_for_as_long_as_that_takes(automatic, kernel):
+    kernel.compiled = False
+    told = []
+    assert automatic.choose(0.9 * Automatic.COMPILING, lambda: told.append(1)) == "array"
+    assert (kernel.starts, told) == (0, [])
+    assert automatic.choose(0.2 * Automatic.COMPILING, lambda: told.append(1)) == "fused"
+    assert (kernel.starts, told) == (1, [1])
+
+
+def test_what_was_compiled_before_is_loaded_without_a_word(automatic, kernel):
+    assert automatic.choose(Automatic.COMPILING, lambda: pytest.fail("it is compiled")) == "fused"
+
+
+def test_without_numba_the_array_engine_is_taken_for_good(automatic, kernel):
+    kernel.obstacle = "the fused engine needs Numba"
+    assert automatic.choose(10 * Automatic.COMPILING) == "array"
+    kernel.obstacle = None
+    assert automatic.choose(10 * Automatic.COMPILING) == "array"
+
+
+def test_threads_start_the_fused_engine_once(automatic, kernel):
+    together = threading.Barrier(8)
+    found = []
+
+    def choose():
+        together.wait(60)
+        found.append(automatic.choose(Automatic.COMPILING))
+
+    threads = [threading.Thread(target=choose) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == ["fused"] * 8
+    assert kernel.starts == 1
+
+
+def test_work_is_counted_in_pixels_squares_and_updates(rng, automatic, kernel):
+    images, starts = batch(rng)
+    engines.solve(images, [*starts, *starts], CONFIG)
+    assert automatic.work == engines.estimate_work(2 * images[..., 0].size, CONFIG) > 0
     assert kernel.starts == 0
-    assert automatic.spent > 0
 
 
 def test_a_little_work_does_not_import_numba():
@@ -57,92 +105,51 @@ def test_a_little_work_does_not_import_numba():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_the_fused_engine_is_loaded_once_the_array_engine_took_as_long(rng, automatic, kernel):
-    automatic.spent = 0.99 * Automatic.LOADING
-    assert not automatic.is_ready()
-    automatic.spent = Automatic.LOADING
-    assert engines.solve(*batch(rng), CONFIG).engine == "fused"
-    assert engines.solve(*batch(rng), CONFIG).engine == "fused"
-    assert kernel.starts == 1
+@pytest.fixture
+def solved(monkeypatch):
+    """Engines that did the work, in order."""
+    taken = []
+    for name, module in (("array", solver), ("fused", fused)):
+
+        def solve(*args, name=name, solve=module.solve):
+            taken.append(name)
+            return solve(*args)
+
+        monkeypatch.setattr(module, "solve", solve)
+    return taken
 
 
-def test_the_fused_engine_is_compiled_once_the_array_engine_took_as_long(automatic, kernel):
-    kernel.compiled = False
-    automatic.spent = 0.99 * Automatic.COMPILING
-    assert not automatic.is_ready()
-    automatic.spent = Automatic.COMPILING
-    assert automatic.is_ready()
-    assert kernel.starts == 1
+def test_segment_takes_the_fused_engine_when_it_is_worth_it(rng, automatic, kernel, solved):
+    images = scenes.images(rng, 2)
+    segment(images, CONFIG)
+    automatic.work = Automatic.LOADING
+    segment(images, CONFIG)
+    assert solved == ["array", "fused"]
 
 
-def test_one_call_goes_from_one_engine_to_the_other(rng, automatic, kernel, monkeypatch):
-    images, starts = batch(rng, 7)
-    monkeypatch.setattr(engines, "batch_size", lambda images: 2)
-    monkeypatch.setattr(Automatic, "is_ready", lambda self: next(answers))
-    answers = iter([False, False, True])
-    mixed = engines.solve(images, starts, CONFIG)
-    assert mixed.engine == "fused"
-    assert next(answers, None) is None
-    np.testing.assert_array_equal(mixed.ascents[0].masks, solver.solve(images, starts, CONFIG)[0].masks)
-
-
-def test_while_one_thread_starts_the_engine_others_go_on_without(automatic, kernel, monkeypatch):
-    starting, go_on = threading.Event(), threading.Event()
-
-    def start():
-        starting.set()
-        assert go_on.wait(60)
-
-    monkeypatch.setattr(fused, "start", start)
-    automatic.spent = Automatic.LOADING
-    answers = []
-    first = threading.Thread(target=lambda: answers.append(automatic.is_ready()))
-    first.start()
-    assert starting.wait(60)
-    assert not automatic.is_ready()
-    go_on.set()
-    first.join()
-    assert answers == [True]
-    assert automatic.is_ready()
-
-
-def test_without_numba_the_array_engine_does_all_the_work(rng, automatic, kernel):
-    kernel.obstacle = "the fused engine needs Numba"
-    automatic.spent = 10 * Automatic.COMPILING
-    assert engines.solve(*batch(rng), CONFIG).engine == "array"
-    kernel.obstacle = None
-    assert not automatic.is_ready()
-
-
-def test_a_filter_of_small_weights_is_for_the_array_engine(rng, automatic, kernel):
-    automatic.spent = Automatic.LOADING
-    assert engines.solve(*batch(rng), IEMConfig(sigma=1.0, iterations=3)).engine == "array"
+def test_a_filter_of_small_weights_is_for_the_array_engine(rng, automatic, kernel, solved):
+    automatic.work = Automatic.LOADING
+    segment(scenes.images(rng, 2), IEMConfig(sigma=1.0, iterations=3))
+    assert solved == ["array"]
 
 
 @pytest.mark.parametrize(
     "backend", [b.parameter() for b in Backend if b not in (Backend.NUMPY, Backend.NUMPY_READONLY)]
 )
-def test_arrays_of_other_libraries_are_for_the_array_engine(rng, backend, automatic, kernel):
-    automatic.spent = Automatic.LOADING
-    images, starts = batch(rng)
-    solution = engines.solve(backend.asarray(images), [backend.asarray(np.array(starts[0]))], CONFIG)
-    assert solution.engine == "array"
-    backend.to_numpy(solution.ascents[0].masks)
+def test_arrays_of_other_libraries_are_for_the_array_engine(rng, backend, automatic, kernel, solved):
+    automatic.work = Automatic.LOADING
+    backend.to_numpy(segment(backend.asarray(scenes.images(rng, 2)), CONFIG).masks)
+    assert solved == ["array"]
 
 
 # What is asked for
 
 
 @pytest.mark.parametrize("engine", ["array", "fused"])
-def test_an_engine_asked_for_is_taken(rng, engine, automatic):
-    images, starts = batch(rng)
-    solution = engines.solve(images, starts, CONFIG, engine)
-    assert solution.engine == engine
-    assert automatic.spent == 0
-    np.testing.assert_array_equal(
-        segment(images, IEMConfig(iterations=3, init_sides=78), engine=engine).masks,
-        solution.ascents[0].masks,
-    )
+def test_an_engine_asked_for_is_taken(rng, engine, automatic, solved):
+    segment(scenes.images(rng, 2), CONFIG, engine=engine)
+    assert solved == [engine]
+    assert automatic.work == 0
 
 
 @pytest.mark.parametrize("backend", [Backend.ARRAY_API_STRICT.parameter(), Backend.JAX.parameter()])

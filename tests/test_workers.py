@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from typing import Any
 
 import pytest
 
-from iem_xp.runs.workers import Outcome, Workers, usable_cpus
+from iem_xp.runs.workers import Outcome, Workers
 
 
 def test_outcomes_come_back_to_the_thread_that_asked() -> None:
@@ -123,13 +120,3 @@ def test_a_second_error_does_not_hide_the_first() -> None:
     done = threading.Event()
     with pytest.raises(ValueError, match="first"):
         session()
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPUs cannot be taken away here")
-def test_only_cpus_that_may_be_used_count() -> None:
-    assert usable_cpus() == len(os.sched_getaffinity(0))
-    code = (
-        "import os; from iem_xp.runs.workers import usable_cpus; "
-        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(usable_cpus())"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"1\n"

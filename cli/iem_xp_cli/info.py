@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import platform
 from importlib import metadata
-from typing import Any, get_args
+from typing import Any
 
 import click
 
+from iem_xp import fused
 from iem_xp.arrays import DeviceError, resolve_device
-from iem_xp.engines import Engine
 
 PACKAGES = (
     "numpy",
+    "numba",
     "array-api-compat",
     "imageio",
     "pillow",
@@ -38,7 +39,8 @@ def command(as_json: bool) -> None:
         click.echo(f"  {name:<18} {version or 'not installed'}")
     for device in found["devices"]:
         click.echo(f"device   {device['name']:<9} {'available' if device['available'] else device['reason']}")
-    click.echo(f"engines  {', '.join(found['engines'])}")
+    obstacle = fused.find_obstacle()
+    click.echo(f"engines  {', '.join(found['engines'])}{f' ({obstacle})' if obstacle else ''}")
     click.echo(f"trainers {', '.join(found['trainers']) or 'none installed'}")
 
 
@@ -48,7 +50,7 @@ def _collect() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "devices": [{"name": "cpu", "available": True, "reason": platform.machine()}, _gpu()],
-        "engines": [engine for engine in get_args(Engine) if engine != "auto"],
+        "engines": ["array"] if fused.find_obstacle() else ["array", "fused"],
         "trainers": sorted(entry.name for entry in metadata.entry_points(group="iem_xp.trainers")),
     }
 

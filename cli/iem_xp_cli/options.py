@@ -8,8 +8,10 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from iem_xp import engines, fused
 from iem_xp.arrays import DeviceError, resolve_device
 from iem_xp.config import Choice
+from iem_xp.engines import Engine, EngineError, Named, check_fused, estimate_work
 from iem_xp.images import Fit
 from iem_xp.runs.settings import PRESETS, Settings, SettingsError, read_settings
 
@@ -105,3 +107,33 @@ def take_device(name: str) -> str:
         raise click.UsageError(f"--device {name}: {error}") from error
     click.echo(f"device: {device} ({reason})", err=True)
     return device
+
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(get_args(Engine)),
+    default="auto",
+    show_default=True,
+    help="array: array-API code. fused: compiled, for CPUs. auto: the faster one for the work at hand.",
+)
+
+
+def take_engine(name: Engine, device: str, settings: Settings, images: int) -> Named:
+    """Resolve an engine for so many images; that it is compiled first, if so, is said on standard error."""
+    mismatch = (
+        f"the fused engine computes on the CPU, not on {device}"
+        if device != "cpu"
+        else fused.find_limit(settings.size, settings.size, settings.config)
+    )
+    if name == "auto" and mismatch is None:
+        work = estimate_work(images * settings.size**2 * len(settings.config.init_sides), settings.config)
+        return engines.automatic.choose(
+            work, lambda: click.echo("compiling, once on this machine ...", err=True)
+        )
+    if name == "fused":
+        try:
+            check_fused(mismatch)
+        except EngineError as error:
+            raise click.UsageError(f"--engine fused: {error}") from error
+        return "fused"
+    return "array"

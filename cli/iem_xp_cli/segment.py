@@ -12,14 +12,22 @@ from typing import Any
 import click
 
 from iem_xp import segment as segment_array
+from iem_xp.arrays import usable_cpus
+from iem_xp.engines import Engine, Named
 from iem_xp.images import SUFFIXES, ImageError, encode_mask, read_image
 from iem_xp.runs.pipeline import PER_WORKER
 from iem_xp.runs.records import FOLDERS
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import ImageSearch, find_images
 from iem_xp.runs.store import Run
-from iem_xp.runs.workers import usable_cpus
-from iem_xp_cli.options import collect_settings, device_option, settings_options, take_device
+from iem_xp_cli.options import (
+    collect_settings,
+    device_option,
+    engine_option,
+    settings_options,
+    take_device,
+    take_engine,
+)
 from iem_xp_cli.session import messages, segment_folder
 
 LISTED = 20
@@ -54,6 +62,7 @@ LISTED = 20
     help="Images held in memory at a time, at their working size; an interruption costs at most these.",
 )
 @device_option
+@engine_option
 @click.option(
     "--cutout", is_flag=True, help="Also write the foreground on transparency (RGBA PNG), to cutouts/."
 )
@@ -73,6 +82,7 @@ def command(
     workers: int,
     batch_size: int | None,
     device: str,
+    engine: Engine,
     as_json: bool,
     preset: str | None,
     config: Path | None,
@@ -97,9 +107,11 @@ def command(
     if "-" in inputs:
         if len(inputs) > 1 or output or outputs or as_json or limit:
             raise click.UsageError("- reads one image and writes one mask: no other INPUT, output or summary")
-        segment_stream(settings, take_device(device))
+        device = take_device(device)
+        segment_stream(settings, device, take_engine(engine, device, settings, 1))
         return
     folder = output or Path("iem-run")
+    device = take_device(device)
     with messages():
         # Searched twice, first to count them: a list of millions of paths would not fit in memory.
         search = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
@@ -108,7 +120,8 @@ def command(
             islice(search, limit),
             folder,
             settings,
-            device=take_device(device),
+            device=device,
+            engine=take_engine(engine, device, settings, total),
             workers=workers,
             batch_size=batch_size,
             outputs=outputs,
@@ -122,7 +135,7 @@ def command(
         sys.exit(1)
 
 
-def segment_stream(settings: Settings, device: str) -> None:
+def segment_stream(settings: Settings, device: str, engine: Named) -> None:
     """Mask of the image on standard input, as PNG on standard output."""
     try:
         photograph = read_image(sys.stdin.buffer.read())
@@ -131,7 +144,7 @@ def segment_stream(settings: Settings, device: str) -> None:
     for note in photograph.notes:
         click.echo(f"standard input: {note}", err=True)
     working = settings.at_work(photograph.pixels)
-    mask = segment_array(working, settings.config, device=device).masks[0]
+    mask = segment_array(working, settings.config, device=device, engine=engine).masks[0]
     mask = settings.at_own_size(mask, *photograph.pixels.shape[:2])
     with messages():
         sys.stdout.buffer.write(encode_mask(mask))
@@ -189,6 +202,6 @@ def _time(summary: dict[str, Any]) -> Iterator[str]:
         reading, computing, writing = (f"{seconds / spent:.0%}" for seconds in stages.values())
         busy = min(1, spent / (workers * summary["seconds"]))
         yield (
-            f"time: {reading} reading, {computing} computing, {writing} writing; "
+            f"time: {reading} reading, {computing} computing ({summary['engine']} engine), {writing} writing; "
             f"{workers} worker{'s' * (workers > 1)}, {busy:.0%} busy"
         )

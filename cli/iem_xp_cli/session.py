@@ -14,6 +14,8 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from iem_xp.arrays import usable_cpus
+from iem_xp.engines import Named
 from iem_xp.runs.database import RunError
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Advance, Segmenter
@@ -21,7 +23,6 @@ from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import SourceError
 from iem_xp.runs.store import Run
-from iem_xp.runs.workers import usable_cpus
 
 
 @contextmanager
@@ -48,6 +49,7 @@ def segment_folder(
     settings: Settings,
     *,
     device: str,
+    engine: Named,
     total: int,
     workers: int | None = None,
     batch_size: int | None = None,
@@ -68,7 +70,7 @@ def segment_folder(
         "cpu" or "gpu:N".
     total : int
         Number of `sources`.
-    workers, batch_size, outputs
+    engine, workers, batch_size, outputs
         As for `iem_xp.runs.pipeline.Segmenter`.
     overwrite : bool
         Whether to replace a run that is there.
@@ -92,7 +94,13 @@ def segment_folder(
     make = partial(Run.create, overwrite=True) if overwrite else Run.resume
     with make(folder, configuration, {"versions": versions}) as run:
         segmenter = Segmenter(
-            run, settings, device=device, workers=workers, batch_size=batch_size, outputs=outputs
+            run,
+            settings,
+            device=device,
+            engine=engine,
+            workers=workers,
+            batch_size=batch_size,
+            outputs=outputs,
         )
         try:
             with _bar("segmenting", total) as advance:
@@ -115,7 +123,7 @@ def segment_folder(
             "seconds": round(seconds, 3),
             "images_per_second": round((tally.segmented + tally.failed) / seconds, 3),
             "device": device,
-            "engine": "array",
+            "engine": engine,
             "workers": workers,
             "init_side": sides[0] if len(sides) == 1 else run.get_meta("init_side"),
             "mean_inpainting_error": run.mean_inpainting_error(),

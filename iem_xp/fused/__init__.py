@@ -9,7 +9,6 @@ Importing this package imports nothing heavy; `solve` imports Numba, and compile
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from iem_xp.arrays import usable_cpus
 from iem_xp.config import IEMConfig
 from iem_xp.gaussian import smallest_weight
 from iem_xp.layout import to_colours
@@ -53,7 +53,7 @@ def solve(
 
     n, height, width, channels = images.shape
     tables = tables_for(height, width, config)
-    workers = max(1, min(workers or available_cpus(), n))
+    workers = max(1, min(workers or usable_cpus(), n))
     idle: SimpleQueue[Workspace] = SimpleQueue()
     for _ in range(workers):
         idle.put(Workspace(channels, height, width, tables, config))
@@ -111,10 +111,3 @@ def start() -> None:
     """Make the engine ready: load it, or else compile it, which takes several seconds."""
     image = np.zeros((1, 1, 1, 1), dtype=np.uint8)
     solve(image, [np.zeros((1, 1, 1), dtype=bool)], IEMConfig(), workers=1)
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

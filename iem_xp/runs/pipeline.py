@@ -11,17 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iem_xp.arrays import exactly, to_device, to_host
+from iem_xp.arrays import exactly, to_device, to_host, usable_cpus
+from iem_xp.engines import Engine, solve
 from iem_xp.images import ImageError, Pixels, load_formats, read_image
 from iem_xp.runs.flow import Flow
 from iem_xp.runs.naming import Source
 from iem_xp.runs.records import Candidate, Entry, Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
-from iem_xp.runs.workers import Outcome, Workers, usable_cpus
+from iem_xp.runs.workers import Outcome, Workers
 from iem_xp.runs.writing import Writer
 from iem_xp.segmentation import choose
-from iem_xp.solver import Ascent, centred_square, solve
+from iem_xp.solver import Ascent, centred_square
 from iem_xp.solver import batch_size as group_size
 
 Advance = Callable[[int], object]
@@ -73,6 +74,8 @@ class Segmenter:
     settings : Settings
     device : str
         "cpu" or "gpu:N".
+    engine : {"auto", "array", "fused"}
+        As in `iem_xp.engines.solve`.
     workers : int, optional
         Threads; by default one for each CPU that this process may use.
     batch_size : int, optional
@@ -88,6 +91,7 @@ class Segmenter:
         settings: Settings,
         *,
         device: str = "cpu",
+        engine: Engine = "auto",
         workers: int | None = None,
         batch_size: int | None = None,
         outputs: Iterable[Output] = (),
@@ -96,6 +100,7 @@ class Segmenter:
         self.settings = settings
         self.tally = Tally()
         self._device = device
+        self._engine = engine
         self._workers = workers or usable_cpus()
         self._batch_size = batch_size or PER_WORKER * self._workers
         self._writer = Writer(run, settings, outputs)
@@ -197,7 +202,7 @@ class Segmenter:
         on_device = to_device(images, self._device)
         with exactly(on_device):
             starts = [centred_square(on_device, side) for side in self._sides]
-            ascents = solve(on_device, starts, self.settings.config)
+            ascents = solve(on_device, starts, self.settings.config, self._engine, workers=1)
             return [Ascent(*map(to_host, ascent)) for ascent in ascents]
 
     # Of what comes back
