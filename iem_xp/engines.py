@@ -84,7 +84,7 @@ def _find_mismatch(images: Array) -> str | None:
 
 
 def estimate_work(pixels: int, config: IEMConfig) -> float:
-    """Seconds, roughly, that the array engine takes for so many pixels, each counted for each initial mask."""
+    """Seconds, roughly, that the array engine takes for so many pixels, counted for each initial mask."""
     per_update, until_retired = 35e-9, 0.5
     return per_update * pixels * until_retired * config.iterations
 

@@ -205,7 +205,7 @@ def test_the_engine_depends_on_how_many_images_there_are(monkeypatch: pytest.Mon
     monkeypatch.setattr(engines, "automatic", Automatic())
     many = segment("photos", "--json")
     assert json.loads(many.stdout)["engine"] == "fused"
-    assert "compiling, once on this machine" in many.stderr
+    assert "engine: fused (compiling it first, once on this machine)" in many.stderr
 
 
 def test_the_json_summary_stands_alone_on_a_real_standard_output() -> None:

@@ -127,13 +127,17 @@ def take_engine(name: Engine, device: str, settings: Settings, images: int) -> N
     )
     if name == "auto" and mismatch is None:
         work = estimate_work(images * settings.size**2 * len(settings.config.init_sides), settings.config)
-        return engines.automatic.choose(
-            work, lambda: click.echo("compiling, once on this machine ...", err=True)
-        )
+        return engines.automatic.choose(work, before_compiling=_announce_compiling)
     if name == "fused":
         try:
             check_fused(mismatch)
         except EngineError as error:
             raise click.UsageError(f"--engine fused: {error}") from error
+        if not fused.is_compiled():
+            _announce_compiling()
         return "fused"
     return "array"
+
+
+def _announce_compiling() -> None:
+    click.echo("engine: fused (compiling it first, once on this machine)", err=True)

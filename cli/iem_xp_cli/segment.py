@@ -202,6 +202,6 @@ def _time(summary: dict[str, Any]) -> Iterator[str]:
         reading, computing, writing = (f"{seconds / spent:.0%}" for seconds in stages.values())
         busy = min(1, spent / (workers * summary["seconds"]))
         yield (
-            f"time: {reading} reading, {computing} computing ({summary['engine']} engine), {writing} writing; "
-            f"{workers} worker{'s' * (workers > 1)}, {busy:.0%} busy"
+            f"time: {reading} reading, {computing} computing ({summary['engine']} engine), {writing} writing"
+            f"; {workers} worker{'s' * (workers > 1)}, {busy:.0%} busy"
         )
