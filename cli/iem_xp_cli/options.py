@@ -135,6 +135,7 @@ def take_engine(name: Engine, device: str, settings: Settings, images: int) -> N
             raise click.UsageError(f"--engine fused: {error}") from error
         if not fused.is_compiled():
             _announce_compiling()
+        fused.start()
         return "fused"
     return "array"
 
