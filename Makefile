@@ -21,6 +21,9 @@ types: $(VENV)/.installed-dev
 check: lint types test
 
 bench: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python benchmarks/fused_engine.py
+	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/array_engine.py --memory
 
 $(VENV)/.installed: pyproject.toml
