@@ -526,7 +526,19 @@ def many(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """A command that takes a while: 24 images, one or a few at a time."""
     for copy in range(4):
         shutil.copytree("photos", f"many/{copy}")
-    return ("segment", "many", "--size", "96", "--device", "cpu", "--engine", "array", *request.param)
+    return (
+        "segment",
+        "many",
+        "--iterations",
+        "60",
+        "--size",
+        "96",
+        "--device",
+        "cpu",
+        "--engine",
+        "array",
+        *request.param,
+    )
 
 
 def test_ctrl_c_leaves_a_run_that_ends_as_if_nothing_had_been(many: tuple[str, ...]) -> None:
