@@ -263,14 +263,21 @@ def _direct(
 
 @inlined
 def _through_filter(planes: Planes, p: Index, j: Index, tables: Tables, columns: Array) -> Number:
-    """The gradient's part through the filter at a pixel of column j: the adjoint's last pass."""
+    """The gradient's part through the filter at a pixel of column j: the adjoint's last pass.
+
+    One and three channels are summed before the taps are, once for all: there is one sum over vectors.
+    """
     depth = np.uint64(planes.second.size) // planes.stride
     room = np.uint64(columns.size) // depth
     first, stride = tables.column_first[j], planes.stride
     g = np.float32(0)
     for begin in range(ZERO, np.uint64(tables.column_taps.shape[1]), _LANES):
         v = first + begin
-        if depth == _THREE + ONE:
+        if depth == TWO:
+            x = planes.X[p]
+            for k in range(_LANES):
+                g += tables.column_taps[j, begin + k] * (x * columns[v + k] + columns[room + v + k])
+        elif depth == _THREE + ONE:
             x, y, z = planes.X[p], planes.X[p + stride], planes.X[p + TWO * stride]
             for k in range(_LANES):
                 colours = x * columns[v + k] + y * columns[room + v + k] + z * columns[TWO * room + v + k]
