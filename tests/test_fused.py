@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from importlib import resources
@@ -136,6 +137,25 @@ def test_a_cycle_of_any_period_is_found_where_its_last_mask_is_the_final_one(per
     history = np.array([100, 101, *(k % period for k in range(60))], dtype=np.uint64)
     retired = [step for step in range(len(history)) if is_final(history, step, 40)]
     assert retired[0] == next(s for s in range(2 + period, 41) if (40 - s) % period == 0)
+
+
+def test_no_index_is_out_of_bounds(tmp_path):
+    """In sizes and with filters that make bands, rounded up, long beside the rows; checked by Numba."""
+    code = """if True:
+        import itertools
+        import numpy as np
+        from iem_xp import IEMConfig, fused
+        rng = np.random.default_rng(20210621)
+        filters = [(1, 1, 1), (3, 1, 1), (7, 2, 1), (11, 2, 1), (45, 1, 1), (3, 1, 3), (1, 1, 200)]
+        widths = (1, 2, 41, 42, 44, 46, 47, 50, 64, 105)
+        for (size, repeats, scale), height, width in itertools.product(filters, (1, 2, 17), widths):
+            config = IEMConfig(2, kernel_size=size, sigma=1000.0, repeats=repeats, scale_factor=scale)
+            image = rng.random((1, height, width, 2), dtype=np.float32)
+            fused.solve(image, [rng.random((1, height, width)) < 0.5], config)
+    """
+    env = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # The threads, and what is handed over
