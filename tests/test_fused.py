@@ -196,8 +196,8 @@ def test_no_images_have_no_masks():
 
 
 def test_a_filter_of_weights_too_small_is_refused():
-    assert fused.find_limit(128, 128, IEMConfig()) is None
-    assert "kernel_size 11, sigma 1" in fused.find_limit(128, 128, IEMConfig(sigma=1.0))
+    assert fused.find_limit(IEMConfig()) is None
+    assert "kernel_size 11, sigma 1" in fused.find_limit(IEMConfig(sigma=1.0))
 
 
 # The sums, and the bits

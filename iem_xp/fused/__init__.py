@@ -88,9 +88,9 @@ def find_obstacle() -> str | None:
     return None
 
 
-def find_limit(height: int, width: int, config: IEMConfig) -> str | None:
-    """Why the engine cannot take images of a size with a configuration, or None."""
-    if smallest_weight(height, width, config) < LEAST_WEIGHT:
+def find_limit(config: IEMConfig) -> str | None:
+    """Why the engine cannot take a configuration, whatever the images, or None."""
+    if smallest_weight(config) < LEAST_WEIGHT:
         return (
             f"the fused engine cannot take a filter of kernel_size {config.kernel_size}, sigma "
             f"{config.sigma:g}, repeats {config.repeats} and scale_factor {config.scale_factor}: some of its "
