@@ -82,9 +82,11 @@ def solve(
 def find_obstacle() -> str | None:
     """Why the engine cannot run in this Python, or None."""
     try:
-        import numba  # noqa: F401
+        import numba
     except Exception as error:  # an ImportError, or what Numba raises for a NumPy that it does not know
         return f"the fused engine needs Numba, which cannot be imported ({error})"
+    if numba.config.DISABLE_JIT:
+        return "the fused engine needs Numba to compile, which NUMBA_DISABLE_JIT forbids"
     return None
 
 
