@@ -283,18 +283,40 @@ def test_what_was_compiled_is_kept_for_the_next_process():
 
 
 def test_where_no_folder_can_be_written_it_is_compiled_all_the_same(monkeypatch):
-    njit = numba.njit
+    def no_folder(function):
+        raise RuntimeError("cannot cache function: no locator available for file")
 
-    def without_cache(*args, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available for file")
-        return njit(*args, **options)
-
-    monkeypatch.setattr(numba, "njit", without_cache)
-    twice = compiling.compiled_once(lambda number: 2 * number)
-    assert twice(21) == 42
-    monkeypatch.setattr(ascent, "ascend", twice)
+    monkeypatch.setattr(compiling, "_Cache", no_folder)
+    compiled = compiling.compiled_once(twice)
+    assert compiled(21) == 42
+    monkeypatch.setattr(ascent, "ascend", compiled)
     assert not fused.is_compiled()
+
+
+def twice(number):
+    return 2 * number
+
+
+def test_what_is_kept_and_cut_short_is_compiled_anew(monkeypatch, tmp_path):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    assert compiling.compiled_once(twice)(21) == 42
+    for kind in ("nbi", "nbc"):
+        (file,) = tmp_path.rglob(f"*.{kind}")
+        file.write_bytes(file.read_bytes()[:-20])
+        anew, kept = (compiling.compiled_once(twice) for _ in range(2))
+        assert anew(21) == kept(21) == 42
+        assert anew.stats.cache_misses
+        assert kept.stats.cache_hits
+
+
+def test_where_what_was_compiled_does_not_fit_it_is_not_kept(monkeypatch, tmp_path):
+    def full(self, name, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile._save_data", full)
+    assert compiling.compiled_once(twice)(21) == 42
+    assert not list(tmp_path.rglob("*.nbc"))
 
 
 def test_other_sources_are_compiled_anew(monkeypatch, tmp_path):
