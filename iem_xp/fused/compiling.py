@@ -1,8 +1,8 @@
 """How functions of this engine are compiled: by Numba, without the GIL, for arrays that do not overlap.
 
-In compiled code every index is a ``uint64``. Numba lets a signed one count from the end of an array, and the
-test for that keeps loops from being vectorised; and of ``uint64`` and ``int64`` it makes ``float64``. So the
-whole numbers that take part in indices are the constants below.
+In compiled code every index of a pixel is a ``uint64``. Numba lets a signed one count from the end of an
+array, and the test for that keeps loops from being vectorised; and of ``uint64`` and ``int64`` it makes
+``float64``. So the whole numbers that take part in indices are the constants below.
 """
 
 from __future__ import annotations
