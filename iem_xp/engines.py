@@ -52,7 +52,7 @@ def solve(
     """
     n, height, width, _ = images.shape
     if engine != "array":
-        mismatch = _find_mismatch(images) or fused.find_limit(height, width, config)
+        mismatch = _find_mismatch(images) or fused.find_limit(config)
         if engine == "fused":
             check_fused(mismatch)
         else:

@@ -7,8 +7,6 @@ all that an array library needs to offer, and the adjoint is the same products w
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from array_api_compat import array_namespace, device
 
@@ -29,22 +27,25 @@ def axis_matrix(n: int, config: IEMConfig) -> np.ndarray:
     return belongs.T @ _passes(len(pool), config) @ pool
 
 
-@lru_cache(maxsize=1024)
-def smallest_weight(height: int, width: int, config: IEMConfig) -> float:
-    """Smallest weight, above 0, that a pixel has in a filtered value of an image of this size."""
-    rows, columns = axis_matrix(height, config), axis_matrix(width, config)
-    return float(np.min(rows[rows > 0]) * np.min(columns[columns > 0]))
+def smallest_weight(config: IEMConfig) -> float:
+    """Smallest weight, above 0, that a pixel has in a filtered value, in an image of any size."""
+    taps = _taps(config)
+    # The farthest pixel is reached on one path only, and no block is larger than the scale factor.
+    return float((np.min(taps[taps > 0]) ** config.repeats / config.scale_factor) ** 2)
+
+
+def _taps(config: IEMConfig) -> np.ndarray:
+    radius = config.kernel_size // 2
+    with np.errstate(over="ignore"):  # a tiny sigma
+        taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / config.sigma) ** 2)
+    return taps / np.sum(taps)
 
 
 def _passes(n: int, config: IEMConfig) -> np.ndarray:
     radius = config.kernel_size // 2
-    offsets = range(-radius, radius + 1)
-    with np.errstate(over="ignore"):  # a tiny sigma
-        weights = np.exp(-0.5 * (np.asarray(offsets) / config.sigma) ** 2)
-    weights /= np.sum(weights)
     one_pass = np.zeros((n, n))
-    for offset, weight in zip(offsets, weights, strict=True):
-        one_pass += weight * np.eye(n, k=offset)
+    for offset, tap in enumerate(_taps(config), start=-radius):
+        one_pass += tap * np.eye(n, k=offset)
     return np.linalg.matrix_power(one_pass, config.repeats)
 
 

@@ -62,9 +62,9 @@ def segment(
         Where to compute. By default where `images` is; the result always is where `images` is.
     engine : {"auto", "array", "fused"}
         "array" is the array-API code that runs everywhere; "fused" is compiled, several times faster, for
-        NumPy arrays, and uses all CPUs. "auto" takes the fused engine where it applies and there is, or has
-        been, work enough to be worth its start (`iem_xp.engines.Automatic`). Their masks are the same but for
-        1 or 2 of 1,000, which a rounding sends elsewhere.
+        NumPy arrays, with an image to each CPU. "auto" takes the fused engine where it applies and there is,
+        or has been, work enough to be worth its start (`iem_xp.engines.Automatic`). Their masks are the same
+        but for 1 or 2 of 1,000, which a rounding sends elsewhere.
 
     Returns
     -------

@@ -194,6 +194,14 @@ def test_the_engine_asked_for_does_the_work(engine: str) -> None:
     assert program("segment", "-", "--engine", engine, *QUICK, input=photo).stdout == masks()["cat.png"]
 
 
+def test_an_engine_that_takes_the_filter_takes_it_for_images_of_every_shape() -> None:
+    photograph("cat", 240, 60).save("photos/wide.png")
+    options = ("--size", "16", "--kernel-size", "45", "--sigma", "6", "--repeats", "1")
+    result = run("segment", "photos/wide.png", "--engine", "fused", *options)
+    assert result.exit_code == 2  # before anything is done: only in a square of 16 no weight is too small
+    assert "--engine fused: the fused engine cannot take" in result.stderr
+
+
 def test_the_engine_depends_on_how_many_images_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     four = 4 * 3 * estimate_work(32 * 32, IEMConfig(iterations=6))
     monkeypatch.setattr(Automatic, "LOADING", four)

@@ -169,6 +169,15 @@ def test_the_fused_engine_without_numba_is_an_error_with_its_cause(rng, monkeypa
         segment(scenes.images(rng, 1), engine="fused")
 
 
+def test_where_numba_may_not_compile_the_fused_engine_says_so_and_is_not_taken(rng, monkeypatch, solved):
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    monkeypatch.setattr(Automatic, "LOADING", 0)
+    segment(scenes.images(rng, 1), CONFIG)
+    assert solved == ["array"]
+    with pytest.raises(EngineError, match="which NUMBA_DISABLE_JIT forbids"):
+        segment(scenes.images(rng, 1), engine="fused")
+
+
 def test_an_unknown_engine_is_refused(rng):
     with pytest.raises(ValueError, match="engine must be one of auto, array, fused"):
         segment(scenes.images(rng, 1), engine="fast")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from importlib import resources
@@ -138,6 +139,25 @@ def test_a_cycle_of_any_period_is_found_where_its_last_mask_is_the_final_one(per
     assert retired[0] == next(s for s in range(2 + period, 41) if (40 - s) % period == 0)
 
 
+def test_no_index_is_out_of_bounds(tmp_path):
+    """In sizes and with filters that make bands, rounded up, long beside the rows; checked by Numba."""
+    code = """if True:
+        import itertools
+        import numpy as np
+        from iem_xp import IEMConfig, fused
+        rng = np.random.default_rng(20210621)
+        filters = [(1, 1, 1), (3, 1, 1), (7, 2, 1), (11, 2, 1), (45, 1, 1), (3, 1, 3), (1, 1, 200)]
+        widths = (1, 2, 41, 42, 44, 46, 47, 50, 64, 105)
+        for (size, repeats, scale), height, width in itertools.product(filters, (1, 2, 17), widths):
+            config = IEMConfig(2, kernel_size=size, sigma=1000.0, repeats=repeats, scale_factor=scale)
+            image = rng.random((1, height, width, 2), dtype=np.float32)
+            fused.solve(image, [rng.random((1, height, width)) < 0.5], config)
+    """
+    env = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 # The threads, and what is handed over
 
 
@@ -176,8 +196,8 @@ def test_no_images_have_no_masks():
 
 
 def test_a_filter_of_weights_too_small_is_refused():
-    assert fused.find_limit(128, 128, IEMConfig()) is None
-    assert "kernel_size 11, sigma 1" in fused.find_limit(128, 128, IEMConfig(sigma=1.0))
+    assert fused.find_limit(IEMConfig()) is None
+    assert "kernel_size 11, sigma 1" in fused.find_limit(IEMConfig(sigma=1.0))
 
 
 # The sums, and the bits
@@ -263,18 +283,40 @@ def test_what_was_compiled_is_kept_for_the_next_process():
 
 
 def test_where_no_folder_can_be_written_it_is_compiled_all_the_same(monkeypatch):
-    njit = numba.njit
+    def no_folder(function):
+        raise RuntimeError("cannot cache function: no locator available for file")
 
-    def without_cache(*args, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available for file")
-        return njit(*args, **options)
-
-    monkeypatch.setattr(numba, "njit", without_cache)
-    twice = compiling.compiled_once(lambda number: 2 * number)
-    assert twice(21) == 42
-    monkeypatch.setattr(ascent, "ascend", twice)
+    monkeypatch.setattr(compiling, "_Cache", no_folder)
+    compiled = compiling.compiled_once(twice)
+    assert compiled(21) == 42
+    monkeypatch.setattr(ascent, "ascend", compiled)
     assert not fused.is_compiled()
+
+
+def twice(number):
+    return 2 * number
+
+
+def test_what_is_kept_and_cut_short_is_compiled_anew(monkeypatch, tmp_path):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    assert compiling.compiled_once(twice)(21) == 42
+    for kind in ("nbi", "nbc"):
+        (file,) = tmp_path.rglob(f"*.{kind}")
+        file.write_bytes(file.read_bytes()[:-20])
+        anew, kept = (compiling.compiled_once(twice) for _ in range(2))
+        assert anew(21) == kept(21) == 42
+        assert anew.stats.cache_misses
+        assert kept.stats.cache_hits
+
+
+def test_where_what_was_compiled_does_not_fit_it_is_not_kept(monkeypatch, tmp_path):
+    def full(self, name, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile._save_data", full)
+    assert compiling.compiled_once(twice)(21) == 42
+    assert not list(tmp_path.rglob("*.nbc"))
 
 
 def test_other_sources_are_compiled_anew(monkeypatch, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 
 import oracle
 from iem_xp import IEMConfig
-from iem_xp.gaussian import Gaussian, axis_matrix
+from iem_xp.gaussian import Gaussian, axis_matrix, smallest_weight
 
 CONFIGS = {
     "default": IEMConfig(),
@@ -76,3 +76,18 @@ def test_padding_between_passes_is_not_one_wide_pass():
     wide = sum(weight * np.eye(40, k=k) for k, weight in zip(range(-10, 11), weights, strict=True))
     np.testing.assert_allclose(two[10:30], wide[10:30])
     assert abs(two - wide).max() > 0.01
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_the_smallest_weight_is_that_of_large_images_and_no_smaller_one_has_less(config):
+    rows, columns = axis_matrix(90, config), axis_matrix(120, config)
+    least = rows[rows > 0].min() * columns[columns > 0].min()
+    assert smallest_weight(config) == pytest.approx(least, rel=1e-12)
+    for n in (1, 2, 5, 11, 20):
+        small = axis_matrix(n, config)
+        assert small[small > 0].min() ** 2 >= smallest_weight(config) * (1 - 1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_taps_too_small_for_a_number_none_counts():
+    assert smallest_weight(IEMConfig(sigma=1e-200)) == 1

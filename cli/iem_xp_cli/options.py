@@ -123,7 +123,7 @@ def take_engine(name: Engine, device: str, settings: Settings, images: int) -> N
     mismatch = (
         f"the fused engine computes on the CPU, not on {device}"
         if device != "cpu"
-        else fused.find_limit(settings.size, settings.size, settings.config)
+        else fused.find_limit(settings.config)
     )
     if name == "auto" and mismatch is None:
         work = estimate_work(images * settings.size**2 * len(settings.config.init_sides), settings.config)

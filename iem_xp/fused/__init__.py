@@ -82,15 +82,17 @@ def solve(
 def find_obstacle() -> str | None:
     """Why the engine cannot run in this Python, or None."""
     try:
-        import numba  # noqa: F401
+        import numba
     except Exception as error:  # an ImportError, or what Numba raises for a NumPy that it does not know
         return f"the fused engine needs Numba, which cannot be imported ({error})"
+    if numba.config.DISABLE_JIT:
+        return "the fused engine needs Numba to compile, which NUMBA_DISABLE_JIT forbids"
     return None
 
 
-def find_limit(height: int, width: int, config: IEMConfig) -> str | None:
-    """Why the engine cannot take images of a size with a configuration, or None."""
-    if smallest_weight(height, width, config) < LEAST_WEIGHT:
+def find_limit(config: IEMConfig) -> str | None:
+    """Why the engine cannot take a configuration, whatever the images, or None."""
+    if smallest_weight(config) < LEAST_WEIGHT:
         return (
             f"the fused engine cannot take a filter of kernel_size {config.kernel_size}, sigma "
             f"{config.sigma:g}, repeats {config.repeats} and scale_factor {config.scale_factor}: some of its "

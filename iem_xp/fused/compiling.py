@@ -1,17 +1,19 @@
 """How functions of this engine are compiled: by Numba, without the GIL, for arrays that do not overlap.
 
-In compiled code every index is a ``uint64``. Numba lets a signed one count from the end of an array, and the
-test for that keeps loops from being vectorised; and of ``uint64`` and ``int64`` it makes ``float64``. So the
-whole numbers that take part in indices are the constants below.
+In compiled code every index of a pixel is a ``uint64``. Numba lets a signed one count from the end of an
+array, and the test for that keeps loops from being vectorised; and of ``uint64`` and ``int64`` it makes
+``float64``. So the whole numbers that take part in indices are the constants below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numba.core.caching import FunctionCache
 from numba.core.compiler import Compiler
 from numba.cpython.unsafe import numbers
 
@@ -58,16 +60,32 @@ def inlined(function: Function) -> Function:
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **_OPTIONS)(function)
 
 
+class _Cache(FunctionCache):
+    """Numba's cache, but what it cannot read or write is compiled anew, where Numba raises an error."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a file was cut short
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError):  # the disk is full
+            super().save_overload(sig, data)
+
+
 def compiled_once(function: Function) -> Function:
     """Compile a function that Python calls, and all it calls, once for every machine and version.
 
     Numba keeps the result beside the source, or else in the user's cache folder. Where neither can be
     written, every process compiles anew.
     """
-    try:
-        return numba.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no folder can be written
-        return numba.njit(**_OPTIONS)(function)
+    dispatcher = numba.njit(**_OPTIONS)(function)
+    with suppress(RuntimeError):  # no folder can be written
+        dispatcher._cache = _Cache(function)
+    return dispatcher
 
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:

@@ -17,14 +17,14 @@ import numpy as np
 
 from iem_xp.arrays import Array
 from iem_xp.fused.compiling import ONE, TWO, ZERO, Index, Number, aligned, compiled, inlined
-from iem_xp.fused.tables import GROUP, LANES, Tables
+from iem_xp.fused.tables import GROUP, LANES, Tables, round_up
 
 UNIT = np.float32(2**30)
 """Sums are at most 1 in size, and so fit 32 bits with their sign."""
 
 _LANES, _GROUP = np.uint64(LANES), np.uint64(GROUP)
 _UNROLLED = np.uint64(64)
-"""Loops of this many steps are fast: as many as are unrolled."""
+"""Loops of a multiple of this many steps are fast: so many are unrolled."""
 _3, _4, _5, _6, _7 = map(np.uint64, range(3, 8))
 
 
@@ -72,7 +72,8 @@ class Rows(NamedTuple):
     @classmethod
     def blank(cls, width: int, tables: Tables) -> Rows:
         """Work space for rows of a width."""
-        room = width + 2 * tables.column_taps.shape[1] + len(tables.diagonals)
+        bands = round_up(width + tables.column_taps.shape[1], int(_UNROLLED))
+        room = max(bands, width + len(tables.diagonals))
         return cls(aligned((room,), np.float32), aligned((room,), np.float32), aligned((room,), np.int32))
 
 

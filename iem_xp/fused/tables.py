@@ -59,7 +59,7 @@ def _pairs(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first, end = _support(matrix)
     starts = np.arange(0, len(matrix), 2)
     first, end = np.minimum.reduceat(first, starts), np.maximum.reduceat(end, starts)
-    taps = aligned((len(starts), 2, _up(np.max(end - first), GROUP)), np.float32)
+    taps = aligned((len(starts), 2, round_up(np.max(end - first), GROUP)), np.float32)
     for j, column in enumerate(matrix.T):
         band = column[first[j // 2] : end[j // 2]]
         taps[j // 2, j % 2, : len(band)] = band
@@ -69,7 +69,7 @@ def _pairs(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _bands(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first, end = _support(matrix)
     first = first // _STEP * _STEP
-    taps = aligned((len(matrix), _up(np.max(end - first), LANES)), np.float32)
+    taps = aligned((len(matrix), round_up(np.max(end - first), LANES)), np.float32)
     for j, column in enumerate(matrix.T):
         band = column[first[j] : end[j]]
         taps[j, : len(band)] = band
@@ -84,5 +84,6 @@ def _diagonals(matrix: np.ndarray) -> tuple[np.ndarray, np.uint64]:
     return diagonals, np.uint64(lead)
 
 
-def _up(number: int, multiple: int) -> int:
+def round_up(number: int, multiple: int) -> int:
+    """Least multiple of a number that is not below another."""
     return -(-int(number) // multiple) * multiple
