@@ -6,6 +6,7 @@ Start with `segment`; `IEMConfig` has the numbers of the method.
 from iem_xp import metrics
 from iem_xp.arrays import DeviceError
 from iem_xp.config import IEMConfig
+from iem_xp.engines import EngineError
 from iem_xp.formulas import inpaint, inpainting_error, objective
 from iem_xp.segmentation import Segmentation, segment
 
@@ -13,6 +14,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DeviceError",
+    "EngineError",
     "IEMConfig",
     "Segmentation",
     "inpaint",

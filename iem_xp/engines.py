@@ -13,8 +13,9 @@ from iem_xp.arrays import Array
 from iem_xp.config import IEMConfig
 from iem_xp.solver import Ascent
 
-Engine = Literal["auto", "array", "fused"]
-Named = Literal["array", "fused"]
+Engine = Literal["array", "fused"]
+EngineOption = Literal["auto", "array", "fused"]
+Announce = Callable[[str], object]
 
 
 class EngineError(ValueError):
@@ -25,7 +26,7 @@ def solve(
     images: Array,
     starts: Sequence[Array],
     config: IEMConfig,
-    engine: Engine = "auto",
+    engine: EngineOption = "auto",
     workers: int | None = None,
 ) -> list[Ascent]:
     """Ascents of checked images from each of some initial masks, by an engine.
@@ -36,7 +37,7 @@ def solve(
     starts : sequence of bool arrays (N, H, W)
     config : IEMConfig
     engine : {"auto", "array", "fused"}
-        "auto" takes the fused engine where it applies and is worth its start (`Automatic`).
+        As for `choose`.
     workers : int, optional
         Threads of the fused engine; by default, as many as this process may use CPUs.
 
@@ -51,16 +52,42 @@ def solve(
         If the engine is "fused", and does not apply.
     """
     n, height, width, _ = images.shape
-    if engine != "array":
-        mismatch = _find_mismatch(images) or fused.find_limit(config)
-        if engine == "fused":
-            check_fused(mismatch)
-        else:
-            work = estimate_work(n * height * width * len(starts), config)
-            engine = "array" if mismatch else automatic.choose(work)
-    if engine == "fused":
+    if choose(engine, images, n * height * width * len(starts), config) == "fused":
         return fused.solve(images, starts, config, workers)
     return solver.solve(images, starts, config)
+
+
+def choose(
+    engine: EngineOption, images: Array, pixels: int, config: IEMConfig, announce: Announce | None = None
+) -> Engine:
+    """Engine for images such as these, and make it ready.
+
+    Parameters
+    ----------
+    engine : {"auto", "array", "fused"}
+        "auto" takes the fused engine where it applies and is worth its start (`Automatic`).
+    images : array
+        Any of the library and on the device of those to come.
+    pixels : int
+        How many are to come, counted for each initial mask.
+    config : IEMConfig
+    announce : callable, optional
+        Called with a line about the engine if it is to be compiled, or cannot be had for much work.
+
+    Raises
+    ------
+    EngineError
+        If the engine is "fused", and does not apply.
+    """
+    if engine == "array":
+        return "array"
+    mismatch = _find_mismatch(images) or fused.find_limit(config)
+    if engine == "fused":
+        check_fused(mismatch)
+        automatic.start_fused(announce or _say_nothing)
+        return "fused"
+    work = estimate_work(pixels, config)
+    return automatic.choose(work, mismatch, announce or _say_nothing)
 
 
 def check_fused(mismatch: str | None) -> None:
@@ -85,8 +112,12 @@ def _find_mismatch(images: Array) -> str | None:
 
 def estimate_work(pixels: int, config: IEMConfig) -> float:
     """Seconds, roughly, that the array engine takes for so many pixels, counted for each initial mask."""
-    per_update, until_retired = 35e-9, 0.5
+    per_update, until_retired = 50e-9, 0.5
     return per_update * pixels * until_retired * config.iterations
+
+
+def _say_nothing(line: str) -> None:
+    """Announce nothing."""
 
 
 class Automatic:
@@ -108,21 +139,35 @@ class Automatic:
     def __init__(self) -> None:
         self.work = 0.0
         self._lock = threading.Lock()
-        self._taken: Named | None = None
+        self._started = False
 
-    def choose(self, work: float, before_compiling: Callable[[], object] = lambda: None) -> Named:
-        """Engine for more work, in seconds of the array engine; the fused one is started if it is taken."""
+    def choose(self, work: float, mismatch: str | None = None, announce: Announce = _say_nothing) -> Engine:
+        """Engine for more work, in seconds of the array engine; it is array where there is a `mismatch`."""
         with self._lock:
             self.work += work
-            if self._taken is None and self.work >= self.LOADING:
-                if fused.find_obstacle() is not None:
-                    self._taken = "array"
-                elif fused.is_compiled() or self.work >= self.COMPILING:
-                    if not fused.is_compiled():
-                        before_compiling()
-                    fused.start()
-                    self._taken = "fused"
-            return self._taken or "array"
+            if self.work < self.LOADING:
+                return "array"
+            cause = mismatch or fused.find_obstacle()
+            if cause is not None:
+                if work >= self.COMPILING:
+                    announce(f"array ({cause})")
+                return "array"
+            if not self._started and self.work < self.COMPILING and not fused.is_compiled():
+                return "array"
+        self.start_fused(announce)
+        return "fused"
+
+    def start_fused(self, announce: Announce) -> None:
+        """Load the fused engine or compile it, unless it has been."""
+        with self._lock:
+            if self._started:
+                return
+            if not fused.is_compiled():
+                kept = fused.find_folder() is not None
+                often = "once on this machine" if kept else "each time, see NUMBA_CACHE_DIR"
+                announce(f"fused (compiling it first, about 10 s, {often})")
+            fused.start()
+            self._started = True
 
 
 automatic = Automatic()

@@ -10,7 +10,7 @@ from array_api_compat import device as device_of
 
 from iem_xp.arrays import Array, exactly, like, to_device
 from iem_xp.config import IEMConfig, config_or_default
-from iem_xp.engines import Engine, solve
+from iem_xp.engines import EngineOption, solve
 from iem_xp.layout import check_images, check_masks
 from iem_xp.solver import Ascent, centred_square
 
@@ -45,7 +45,8 @@ def segment(
     *,
     init: Array | None = None,
     device: str | None = None,
-    engine: Engine = "auto",
+    engine: EngineOption = "auto",
+    workers: int | None = None,
 ) -> Segmentation:
     """Split images into foreground and background by inpainting error maximization.
 
@@ -65,6 +66,8 @@ def segment(
         NumPy arrays, with an image to each CPU. "auto" takes the fused engine where it applies and there is,
         or has been, work enough to be worth its start (`iem_xp.engines.Automatic`). Their masks are the same
         but for 1 or 2 of 1,000, which a rounding sends elsewhere.
+    workers : int, optional
+        Threads of the fused engine; by default, as many as this process may use CPUs.
 
     Returns
     -------
@@ -95,8 +98,8 @@ def segment(
     np.True_
     """
     config = config_or_default(config)
-    if engine not in get_args(Engine):
-        raise ValueError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
+    if engine not in get_args(EngineOption):
+        raise ValueError(f"engine must be one of {', '.join(get_args(EngineOption))}, not {engine!r}")
     with exactly(images):
         checked = check_images(images)
         given = [] if init is None else [check_masks(init, checked, "init")]
@@ -105,7 +108,7 @@ def segment(
     with exactly(checked):
         sides = (0,) if given else config.init_sides
         starts = given or [centred_square(checked, side) for side in sides]
-        chosen = choose(solve(checked, starts, config, engine), sides, config)
+        chosen = choose(solve(checked, starts, config, engine, workers), sides, config)
     if device is None:
         return chosen
     return Segmentation(*(like(array, images) for array in vars(chosen).values()))

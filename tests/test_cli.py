@@ -196,7 +196,7 @@ def test_the_engine_asked_for_does_the_work(engine: str) -> None:
 
 def test_an_engine_that_takes_the_filter_takes_it_for_images_of_every_shape() -> None:
     photograph("cat", 240, 60).save("photos/wide.png")
-    options = ("--size", "16", "--kernel-size", "45", "--sigma", "6", "--repeats", "1")
+    options = ("--size", "16", "--kernel-size", "45", "--sigma", "3", "--repeats", "1")
     result = run("segment", "photos/wide.png", "--engine", "fused", *options)
     assert result.exit_code == 2  # before anything is done: only in a square of 16 no weight is too small
     assert "--engine fused: the fused engine cannot take" in result.stderr
@@ -211,9 +211,28 @@ def test_the_engine_depends_on_how_many_images_there_are(monkeypatch: pytest.Mon
     assert json.loads(few.stdout)["engine"] == "array"
     assert "compiling" not in few.stderr
     monkeypatch.setattr(engines, "automatic", Automatic())
-    many = segment("photos", "--json")
+    many = segment("photos", "-o", "many", "--json")
     assert json.loads(many.stdout)["engine"] == "fused"
-    assert "engine: fused (compiling it first, once on this machine)" in many.stderr
+    assert "engine: fused (compiling it first, about 10 s, once on this machine)" in many.stderr
+    ((engines_used,),) = query("SELECT value FROM meta WHERE key = 'engines'", "many")
+    assert json.loads(engines_used) == ["fused"]
+
+
+def test_the_engine_depends_on_how_many_images_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    segment("photos", "--limit", "4", "--engine", "array")
+    monkeypatch.setattr(Automatic, "LOADING", 4 * 3 * estimate_work(32 * 32, IEMConfig(iterations=6)))
+    monkeypatch.setattr(fused, "start", lambda: pytest.fail("it is not worth it"))
+    assert summary("photos")["engine"] == "array"
+    assert summary("photos")["engine"] is None
+
+
+def test_no_engine_is_started_for_what_cannot_be_segmented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Automatic, "LOADING", 0)
+    monkeypatch.setattr(fused, "start", lambda: pytest.fail("for what?"))
+    Path("text").mkdir()
+    Path("text/no.jpg").write_text("text")
+    assert summary("text", status=1)["engine"] is None
+    segment("photos", "-o", "photos", status=2)
 
 
 def test_the_json_summary_stands_alone_on_a_real_standard_output() -> None:
@@ -600,7 +619,7 @@ def test_info_shows_versions_devices_engines_and_trainers() -> None:
         r"numpy +2\.",
         "device +cpu +available",
         "device +gpu",
-        "engines +array, fused$",
+        "engines +array, fused .*kept in",
         "trainers ",
     ):
         assert re.search(line, result.stdout, re.MULTILINE)

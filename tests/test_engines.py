@@ -26,6 +26,7 @@ class Kernel:
 
     def start(self):
         self.starts += 1
+        self.compiled = True
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def kernel(monkeypatch):
     monkeypatch.setattr(fused, "start", kernel.start)
     monkeypatch.setattr(fused, "is_compiled", lambda: kernel.compiled)
     monkeypatch.setattr(fused, "find_obstacle", lambda: kernel.obstacle)
+    monkeypatch.setattr(fused, "find_folder", lambda: "somewhere")
     return kernel
 
 
@@ -59,21 +61,31 @@ def test_much_work_at_once_goes_to_the_fused_engine_at_once(automatic, kernel):
 def test_it_is_compiled_once_there_was_work_for_as_long_as_that_takes(automatic, kernel):
     kernel.compiled = False
     told = []
-    assert automatic.choose(0.9 * Automatic.COMPILING, lambda: told.append(1)) == "array"
+    assert automatic.choose(0.9 * Automatic.COMPILING, None, told.append) == "array"
     assert (kernel.starts, told) == (0, [])
-    assert automatic.choose(0.2 * Automatic.COMPILING, lambda: told.append(1)) == "fused"
-    assert (kernel.starts, told) == (1, [1])
+    assert automatic.choose(0.2 * Automatic.COMPILING, None, told.append) == "fused"
+    assert kernel.starts == 1
+    assert told == ["fused (compiling it first, about 10 s, once on this machine)"]
+
+
+def test_where_it_cannot_be_kept_that_is_said(automatic, kernel, monkeypatch):
+    kernel.compiled = False
+    monkeypatch.setattr(fused, "find_folder", lambda: None)
+    told = []
+    automatic.start_fused(told.append)
+    assert "each time, see NUMBA_CACHE_DIR" in told[0]
 
 
 def test_what_was_compiled_before_is_loaded_without_a_word(automatic, kernel):
-    assert automatic.choose(Automatic.COMPILING, lambda: pytest.fail("it is compiled")) == "fused"
+    assert automatic.choose(Automatic.COMPILING, None, pytest.fail) == "fused"
 
 
-def test_without_numba_the_array_engine_is_taken_for_good(automatic, kernel):
+def test_without_numba_the_array_engine_is_taken_and_for_much_work_that_is_said(automatic, kernel):
     kernel.obstacle = "the fused engine needs Numba"
-    assert automatic.choose(10 * Automatic.COMPILING) == "array"
-    kernel.obstacle = None
-    assert automatic.choose(10 * Automatic.COMPILING) == "array"
+    assert automatic.choose(0.9 * Automatic.COMPILING, None, pytest.fail) == "array"
+    told = []
+    assert automatic.choose(2 * Automatic.COMPILING, None, told.append) == "array"
+    assert told == ["array (the fused engine needs Numba)"]
 
 
 def test_threads_start_the_fused_engine_once(automatic, kernel):
@@ -159,7 +171,7 @@ def test_the_fused_engine_refuses_other_arrays_and_says_what_can(backend, rng):
 
 
 def test_the_fused_engine_refuses_filters_of_small_weights(rng):
-    with pytest.raises(EngineError, match=r"sigma 1, .* below 1e-06"):
+    with pytest.raises(EngineError, match=r"weights below 1e-13, .* sigma 1"):
         segment(scenes.images(rng, 1), IEMConfig(sigma=1.0), engine="fused")
 
 

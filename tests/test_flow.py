@@ -51,3 +51,19 @@ def test_no_more_items_are_held_than_there_is_room_for(room: int) -> None:
 
 def test_in_series_a_group_has_all_that_is_there() -> None:
     assert grouped(["a1", "a2", "a3", "a4", "a5"], size=2, serial=True) == [["a1"], ["a2", "a3", "a4", "a5"]]
+
+
+def test_in_series_the_next_group_starts_before_what_follows_the_last() -> None:
+    waiting: list[int] = []
+
+    def then(group: Sequence[str], outcome: Outcome[int]) -> None:
+        waiting.append(sum(map(len, flow._groups.values())))
+        flow.leave(len(group))
+
+    with Workers(1) as workers:
+        flow = Flow(workers, 100, len, then, serial=True)
+        for word in ("a1", "a2", "a3"):
+            flow.enter()
+            workers.submit(lambda: None, lambda _, word=word: flow.gather(word[0], word, 9))
+        flow.finish()
+    assert waiting == [0, 0]

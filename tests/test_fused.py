@@ -196,8 +196,16 @@ def test_no_images_have_no_masks():
 
 
 def test_a_filter_of_weights_too_small_is_refused():
-    assert fused.find_limit(IEMConfig()) is None
+    for config in (IEMConfig(), IEMConfig(sigma=2.5), IEMConfig(kernel_size=31), IEMConfig(repeats=5)):
+        assert fused.find_limit(config) is None
+    assert "weights below 1e-06" in fused.find_limit(IEMConfig(sigma=2.5, epsilon=1e-12))
     assert "kernel_size 11, sigma 1" in fused.find_limit(IEMConfig(sigma=1.0))
+
+
+@pytest.mark.parametrize("field", [{"epsilon": 1e25}, {"iterations": 10**9}], ids=str)
+def test_numbers_beyond_what_it_computes_with_are_refused(field):
+    ((name, _),) = field.items()
+    assert name in fused.find_limit(IEMConfig(**field))
 
 
 # The sums, and the bits
@@ -319,10 +327,35 @@ def test_where_what_was_compiled_does_not_fit_it_is_not_kept(monkeypatch, tmp_pa
     assert not list(tmp_path.rglob("*.nbc"))
 
 
-def test_other_sources_are_compiled_anew(monkeypatch, tmp_path):
-    (tmp_path / "terms.py").write_text("psi = 1")
-    monkeypatch.setattr(ascent, "__file__", str(tmp_path / "ascent.py"))
-    before = ascent._seed()
-    assert ascent._seed() == before
-    (tmp_path / "terms.py").write_text("psi = 2")
-    assert ascent._seed() != before
+def test_what_was_compiled_from_other_sources_does_not_count(monkeypatch, tmp_path):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    for sources in ("these", "others"):
+        monkeypatch.setattr(compiling, "_fingerprint", lambda sources=sources: sources)
+        compiled = compiling.compiled_once(twice)
+        assert not compiling.is_kept(compiled)
+        assert compiled(21) == 42
+        assert compiled.stats.cache_misses
+        assert compiling.is_kept(compiling.compiled_once(twice))
+
+
+def test_what_was_compiled_and_then_lost_does_not_count(monkeypatch, tmp_path):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    assert compiling.compiled_once(twice)(21) == 42
+    (file,) = tmp_path.rglob("*.nbc")
+    file.unlink()
+    assert not compiling.is_kept(compiling.compiled_once(twice))
+    (file,) = tmp_path.rglob("*.nbi")
+    file.write_bytes(b"no index")
+    assert not compiling.is_kept(compiling.compiled_once(twice))
+
+
+def test_the_fingerprint_is_that_of_all_sources(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiling, "__file__", str(tmp_path / "compiling.py"))
+    found = set()
+    for name in ("terms", "words"):
+        for content in ("psi = 1", "psi = 2"):
+            (tmp_path / f"{name}.py").write_text(content)
+            compiling._fingerprint.cache_clear()
+            found.add(compiling._fingerprint())
+    compiling._fingerprint.cache_clear()
+    assert len(found) == 4

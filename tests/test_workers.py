@@ -120,3 +120,26 @@ def test_a_second_error_does_not_hide_the_first() -> None:
     done = threading.Event()
     with pytest.raises(ValueError, match="first"):
         session()
+
+
+def test_after_an_error_what_went_well_is_handed_over_and_only_that() -> None:
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    def take(outcome: Outcome[int]) -> None:
+        taken.append(outcome.result())
+        raise ValueError("while taking it")
+
+    def session() -> None:
+        with Workers(1) as workers:
+            workers.submit(fail, Outcome.result)
+            workers.submit(lambda: 1, take)
+            workers.submit(lambda: 2, take)
+            workers.submit(done.set, lambda outcome: None)
+            assert done.wait(timeout=60)
+            raise ValueError("first")
+
+    done, taken = threading.Event(), list[int]()
+    with pytest.raises(ValueError, match="first"):
+        session()
+    assert taken == [1, 2]

@@ -15,7 +15,7 @@ from iem_xp.rendering import contact_sheet
 from iem_xp.runs.records import FOLDERS, Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images
-from iem_xp_cli.options import device_option, take_device, take_engine
+from iem_xp_cli.options import device_option, take_device
 from iem_xp_cli.session import messages, segment_folder
 
 OUTPUTS: tuple[Output, ...] = ("cutout", "inpainted")
@@ -48,14 +48,12 @@ def command(output: Path, overwrite: bool, device: str) -> None:
     others = {path.name for path in output.iterdir()} - OWN if output.is_dir() else set()
     if others:
         raise click.UsageError(f"{output}: holds {min(others)}, which is no part of a demo; use another -o")
-    device = take_device(device)
     with messages():
         summary = segment_folder(
             find_images([str(_unpack(photographs))], suffixes=frozenset({".jpg"})),
             output / "run",
             settings,
-            device=device,
-            engine=take_engine("auto", device, settings, len(SAMPLES)),
+            device=take_device(device),
             outputs=OUTPUTS,
             total=len(SAMPLES),
             overwrite=overwrite,

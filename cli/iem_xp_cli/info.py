@@ -39,8 +39,7 @@ def command(as_json: bool) -> None:
         click.echo(f"  {name:<18} {version or 'not installed'}")
     for device in found["devices"]:
         click.echo(f"device   {device['name']:<9} {'available' if device['available'] else device['reason']}")
-    obstacle = fused.find_obstacle()
-    click.echo(f"engines  {', '.join(found['engines'])}{f' ({obstacle})' if obstacle else ''}")
+    click.echo(f"engines  {', '.join(found['engines'])} ({_compiled()})")
     click.echo(f"trainers {', '.join(found['trainers']) or 'none installed'}")
 
 
@@ -53,6 +52,14 @@ def _collect() -> dict[str, Any]:
         "engines": ["array"] if fused.find_obstacle() else ["array", "fused"],
         "trainers": sorted(entry.name for entry in metadata.entry_points(group="iem_xp.trainers")),
     }
+
+
+def _compiled() -> str:
+    obstacle = fused.find_obstacle()
+    if obstacle is not None:
+        return obstacle
+    folder = fused.find_folder() or "nowhere, no folder can be written: see NUMBA_CACHE_DIR"
+    return f"{'compiled' if fused.is_compiled() else 'not compiled yet'}, kept in {folder}"
 
 
 def _version(package: str) -> str | None:

@@ -8,10 +8,10 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from iem_xp import engines, fused
+from iem_xp import fused
 from iem_xp.arrays import DeviceError, resolve_device
 from iem_xp.config import Choice
-from iem_xp.engines import Engine, EngineError, Named, check_fused, estimate_work
+from iem_xp.engines import EngineError, EngineOption, check_fused
 from iem_xp.images import Fit
 from iem_xp.runs.settings import PRESETS, Settings, SettingsError, read_settings
 
@@ -111,34 +111,18 @@ def take_device(name: str) -> str:
 
 engine_option = click.option(
     "--engine",
-    type=click.Choice(get_args(Engine)),
+    type=click.Choice(get_args(EngineOption)),
     default="auto",
     show_default=True,
     help="array: array-API code. fused: compiled, for CPUs. auto: the faster one for the work at hand.",
 )
 
 
-def take_engine(name: Engine, device: str, settings: Settings, images: int) -> Named:
-    """Resolve an engine for so many images; that it is compiled first, if so, is said on standard error."""
-    mismatch = (
-        f"the fused engine computes on the CPU, not on {device}"
-        if device != "cpu"
-        else fused.find_limit(settings.config)
-    )
-    if name == "auto" and mismatch is None:
-        work = estimate_work(images * settings.size**2 * len(settings.config.init_sides), settings.config)
-        return engines.automatic.choose(work, before_compiling=_announce_compiling)
+def check_engine(name: EngineOption, device: str, settings: Settings) -> None:
+    """Refuse an engine that cannot do the work, before it begins."""
     if name == "fused":
+        on_gpu = None if device == "cpu" else f"the fused engine computes on the CPU, not on {device}"
         try:
-            check_fused(mismatch)
+            check_fused(on_gpu or fused.find_limit(settings.config))
         except EngineError as error:
             raise click.UsageError(f"--engine fused: {error}") from error
-        if not fused.is_compiled():
-            _announce_compiling()
-        fused.start()
-        return "fused"
-    return "array"
-
-
-def _announce_compiling() -> None:
-    click.echo("engine: fused (compiling it first, once on this machine)", err=True)

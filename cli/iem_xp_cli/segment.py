@@ -13,7 +13,7 @@ import click
 
 from iem_xp import segment as segment_array
 from iem_xp.arrays import usable_cpus
-from iem_xp.engines import Engine, Named
+from iem_xp.engines import EngineOption
 from iem_xp.images import SUFFIXES, ImageError, encode_mask, read_image
 from iem_xp.runs.pipeline import PER_WORKER
 from iem_xp.runs.records import FOLDERS
@@ -21,12 +21,12 @@ from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import ImageSearch, find_images
 from iem_xp.runs.store import Run
 from iem_xp_cli.options import (
+    check_engine,
     collect_settings,
     device_option,
     engine_option,
     settings_options,
     take_device,
-    take_engine,
 )
 from iem_xp_cli.session import messages, segment_folder
 
@@ -82,7 +82,7 @@ def command(
     workers: int,
     batch_size: int | None,
     device: str,
-    engine: Engine,
+    engine: EngineOption,
     as_json: bool,
     preset: str | None,
     config: Path | None,
@@ -108,10 +108,12 @@ def command(
         if len(inputs) > 1 or output or outputs or as_json or limit:
             raise click.UsageError("- reads one image and writes one mask: no other INPUT, output or summary")
         device = take_device(device)
-        segment_stream(settings, device, take_engine(engine, device, settings, 1))
+        check_engine(engine, device, settings)
+        segment_stream(settings, device, engine)
         return
     folder = output or Path("iem-run")
     device = take_device(device)
+    check_engine(engine, device, settings)
     with messages():
         # Searched twice, first to count them: a list of millions of paths would not fit in memory.
         search = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
@@ -121,7 +123,7 @@ def command(
             folder,
             settings,
             device=device,
-            engine=take_engine(engine, device, settings, total),
+            engine=engine,
             workers=workers,
             batch_size=batch_size,
             outputs=outputs,
@@ -135,7 +137,7 @@ def command(
         sys.exit(1)
 
 
-def segment_stream(settings: Settings, device: str, engine: Named) -> None:
+def segment_stream(settings: Settings, device: str, engine: EngineOption) -> None:
     """Mask of the image on standard input, as PNG on standard output."""
     try:
         photograph = read_image(sys.stdin.buffer.read())
@@ -198,10 +200,11 @@ def _as_text(summary: dict[str, Any], settings: Settings) -> str:
 def _time(summary: dict[str, Any]) -> Iterator[str]:
     """What the workers did with their time, if there was something to do."""
     workers, stages = summary["workers"], summary["stages"]
+    engine = f" ({summary['engine']} engine)" if summary["engine"] else ""
     if spent := sum(stages.values()):
         reading, computing, writing = (f"{seconds / spent:.0%}" for seconds in stages.values())
         busy = min(1, spent / (workers * summary["seconds"]))
         yield (
-            f"time: {reading} reading, {computing} computing ({summary['engine']} engine), {writing} writing"
-            f"; {workers} worker{'s' * (workers > 1)}, {busy:.0%} busy"
+            f"time: {reading} reading, {computing} computing{engine}, {writing} writing; "
+            f"{workers} worker{'s' * (workers > 1)}, {busy:.0%} busy"
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +16,7 @@ import click
 from tqdm import tqdm
 
 from iem_xp.arrays import usable_cpus
-from iem_xp.engines import Named
+from iem_xp.engines import EngineOption
 from iem_xp.runs.database import RunError
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Advance, Segmenter
@@ -43,13 +44,17 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
         yield bar.update
 
 
+def _announce_engine(line: str) -> None:
+    tqdm.write(f"engine: {line}", file=sys.stderr)
+
+
 def segment_folder(
     sources: Iterable[Source],
     folder: Path,
     settings: Settings,
     *,
     device: str,
-    engine: Named,
+    engine: EngineOption = "auto",
     total: int,
     workers: int | None = None,
     batch_size: int | None = None,
@@ -89,6 +94,8 @@ def segment_folder(
     """
     configuration = {**settings.as_dict(), "outputs": list(outputs)}
     versions = {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "imageio")}
+    with suppress(metadata.PackageNotFoundError):
+        versions["numba"] = metadata.version("numba")
     workers = workers or usable_cpus()
     start = time.perf_counter()
     make = partial(Run.create, overwrite=True) if overwrite else Run.resume
@@ -98,13 +105,14 @@ def segment_folder(
             settings,
             device=device,
             engine=engine,
+            announce=_announce_engine,
             workers=workers,
             batch_size=batch_size,
             outputs=outputs,
         )
         try:
             with _bar("segmenting", total) as advance:
-                segmenter.segment(sources, advance)
+                segmenter.segment(sources, advance, total)
             with _bar("writing masks", segmenter.choose_square()) as advance:
                 segmenter.write_masks(advance)
         except KeyboardInterrupt:
@@ -123,7 +131,7 @@ def segment_folder(
             "seconds": round(seconds, 3),
             "images_per_second": round((tally.segmented + tally.failed) / seconds, 3),
             "device": device,
-            "engine": engine,
+            "engine": segmenter.engine,
             "workers": workers,
             "init_side": sides[0] if len(sides) == 1 else run.get_meta("init_side"),
             "mean_inpainting_error": run.mean_inpainting_error(),

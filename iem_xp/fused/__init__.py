@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -26,8 +25,12 @@ from iem_xp.solver import Ascent, without_constants
 if TYPE_CHECKING:
     from iem_xp.fused.ascent import Workspace
 
-LEAST_WEIGHT = 2.0**-20
-"""Smallest weight of a filter that the engine takes; it rounds them to 2**-30."""
+LEAST_WEIGHT = 1e-6
+"""Smallest weight of a filter that the engine takes: it rounds them to 2**-30."""
+COVERED_WEIGHT, COVER = 1e-13, 1e-8
+"""A smaller weight that it takes with an eps as large as this, whose term is then so much larger."""
+MOST_UPDATES, MOST_EPSILON = 10**7, 1e20
+"""Beyond these its memory, and the range of float32, do not reach."""
 
 
 def solve(
@@ -92,24 +95,39 @@ def find_obstacle() -> str | None:
 
 def find_limit(config: IEMConfig) -> str | None:
     """Why the engine cannot take a configuration, whatever the images, or None."""
-    if smallest_weight(config) < LEAST_WEIGHT:
+    least = COVERED_WEIGHT if config.epsilon >= COVER else LEAST_WEIGHT
+    if smallest_weight(config) < least:
         return (
-            f"the fused engine cannot take a filter of kernel_size {config.kernel_size}, sigma "
-            f"{config.sigma:g}, repeats {config.repeats} and scale_factor {config.scale_factor}: some of its "
-            f"weights are below {LEAST_WEIGHT:.0e}"
+            f"the fused engine cannot take weights below {least:g}, as a filter has of kernel_size "
+            f"{config.kernel_size}, sigma {config.sigma:g}, repeats {config.repeats} and scale_factor "
+            f"{config.scale_factor} (a larger sigma has none, or fewer taps)"
         )
+    if config.epsilon > MOST_EPSILON:
+        return f"the fused engine cannot take an epsilon above {MOST_EPSILON:g}"
+    if config.iterations > MOST_UPDATES:
+        return f"the fused engine cannot take more than {MOST_UPDATES:,} iterations"
     return None
 
 
 def is_compiled() -> bool:
     """Whether the engine starts without being compiled, as it was before on this machine."""
-    from iem_xp.fused.ascent import ascend
+    from iem_xp.fused import ascent, compiling
 
-    folder = ascend.stats.cache_path  # None where none can be written
-    return folder is not None and any(Path(folder).glob(f"*{ascend.__name__}*.nbi"))
+    return compiling.is_kept(ascent.ascend)
+
+
+def find_folder() -> str | None:
+    """Where the compiled engine is kept, or None if no folder can be written."""
+    from iem_xp.fused import ascent, compiling
+
+    return compiling.cache_folder(ascent.ascend)
 
 
 def start() -> None:
     """Make the engine ready: load it, or else compile it, which takes several seconds."""
-    image = np.zeros((1, 1, 1, 1), dtype=np.uint8)
-    solve(image, [np.zeros((1, 1, 1), dtype=bool)], IEMConfig(), workers=1)
+    from iem_xp.fused.ascent import Workspace
+    from iem_xp.fused.tables import tables_for
+
+    config = IEMConfig(iterations=0)
+    workspace = Workspace(1, 1, 1, tables_for(1, 1, config), config)
+    workspace.ascend(np.zeros((1, 1, 1), dtype=np.float32), np.zeros((1, 1, 1), dtype=bool))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from hashlib import blake2b
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -98,66 +95,49 @@ class Workspace:
         return np.stack([unpack(mask, width) for mask in words]), errors, updates
 
 
-def _compile_ascend(seed: np.uint64) -> Callable[..., None]:
-    """The ascent, with the number that stands for a start mask.
-
-    Any number does. This one comes from the engine's sources: Numba, which keeps the compiled ascent, looks
-    for changes only in this file and in what a function is closed over.
-    """
-
-    @compiled_once
-    def ascend(
-        found: Array,
-        errors: Array,
-        updates: Array,
-        planes: Planes,
-        mask: Mask,
-        slope: Slope,
-        tables: Tables,
-        rows: Rows,
-        history: Array,
-        epsilon: Number,
-        regularization: Number,
-        boundary_only: bool,
-        smoothing: bool,
-    ) -> None:
-        """Replace each mask of `found` by where its ascent ends."""
-        _start(mask.inside, planes, mask, tables, rows)
-        for q in range(planes.whole.size):
-            planes.whole[q] = planes.second[q]
-        for c in range(mask.whole.size):
-            mask.whole[c] = mask.sums[c]
-        iterations = history.size - 1
-        for s in range(len(found)):
-            _start(found[s], planes, mask, tables, rows)
-            history[0] = seed
-            step = 0
-            while step < iterations:
-                if _is_divided(mask):
-                    _aim(planes, mask, slope, tables, epsilon, regularization, boundary_only)
-                else:
-                    _copy(mask.words, mask.target)
-                if smoothing:
-                    smooth(mask.target, mask.inside, mask.ones, mask.twos)
-                history[step + 1] = history[step] ^ _move(planes, mask, tables, rows)
-                step += 1
-                if _is_final(history, step, iterations):
-                    break
-            _copy(mask.words, found[s])
-            updates[s] = step
-            errors[s] = 0
+@compiled_once
+def ascend(
+    found: Array,
+    errors: Array,
+    updates: Array,
+    planes: Planes,
+    mask: Mask,
+    slope: Slope,
+    tables: Tables,
+    rows: Rows,
+    history: Array,
+    epsilon: Number,
+    regularization: Number,
+    boundary_only: bool,
+    smoothing: bool,
+) -> None:
+    """Replace each mask of `found` by where its ascent ends."""
+    _start(mask.inside, planes, mask, tables, rows)
+    for q in range(planes.whole.size):
+        planes.whole[q] = planes.second[q]
+    for c in range(mask.whole.size):
+        mask.whole[c] = mask.sums[c]
+    iterations = history.size - 1
+    for s in range(len(found)):
+        _start(found[s], planes, mask, tables, rows)
+        history[0] = ZERO
+        step = 0
+        while step < iterations:
             if _is_divided(mask):
-                errors[s] = sum(regional_errors(planes, mask.pixels, mask.sums, mask.whole, epsilon, slope))
-
-    return ascend
-
-
-def _seed() -> np.uint64:
-    """A number that is another one for other sources of this package."""
-    digest = blake2b(digest_size=8)
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return np.uint64(int.from_bytes(digest.digest(), "big"))
+                _aim(planes, mask, slope, tables, epsilon, regularization, boundary_only)
+            else:
+                _copy(mask.words, mask.target)
+            if smoothing:
+                smooth(mask.target, mask.inside, mask.ones, mask.twos)
+            history[step + 1] = history[step] ^ _move(planes, mask, tables, rows)
+            step += 1
+            if _is_final(history, step, iterations):
+                break
+        _copy(mask.words, found[s])
+        updates[s] = step
+        errors[s] = 0
+        if _is_divided(mask):
+            errors[s] = sum(regional_errors(planes, mask.pixels, mask.sums, mask.whole, epsilon, slope))
 
 
 @compiled
@@ -269,6 +249,3 @@ def _copy(words: Array, to: Array) -> None:
     for i in range(words.shape[0]):
         for k in range(words.shape[1]):
             to[i, k] = words[i, k]
-
-
-ascend: Any = _compile_ascend(_seed())

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -61,7 +64,24 @@ def inlined(function: Function) -> Function:
 
 
 class _Cache(FunctionCache):
-    """Numba's cache, but what it cannot read or write is compiled anew, where Numba raises an error."""
+    """Numba's cache; but it notices changes in all the sources of this package, not in one file alone.
+
+    And what it cannot read or write is compiled anew, where Numba raises an error.
+    """
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), _fingerprint())
+
+    def holds(self, codegen: Any) -> bool:
+        """Whether something is kept that this process would load."""
+        try:
+            kept = self._cache_file._load_index()
+            return any(
+                key == self._index_key(key[0], codegen) and Path(self._cache_file._data_path(name)).exists()
+                for key, name in kept.items()
+            )
+        except Exception:  # a file was cut short
+            return False
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -76,6 +96,14 @@ class _Cache(FunctionCache):
             super().save_overload(sig, data)
 
 
+@cache
+def _fingerprint() -> str:
+    digest = blake2b(digest_size=8)
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
 def compiled_once(function: Function) -> Function:
     """Compile a function that Python calls, and all it calls, once for every machine and version.
 
@@ -86,6 +114,18 @@ def compiled_once(function: Function) -> Function:
     with suppress(RuntimeError):  # no folder can be written
         dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+def is_kept(function: Callable[..., Any]) -> bool:
+    """Whether a function of `compiled_once` was compiled before, by whatever process."""
+    if cache_folder(function) is None:
+        return False
+    return function._cache.holds(function.targetctx.codegen())  # type: ignore[attr-defined]
+
+
+def cache_folder(function: Callable[..., Any]) -> str | None:
+    """Where Numba keeps a function of `compiled_once`; None if it cannot."""
+    return function.stats.cache_path  # type: ignore[attr-defined]
 
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:

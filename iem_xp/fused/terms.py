@@ -28,15 +28,15 @@ class Slope(NamedTuple):
 
     `by_planes` float32 ((C + 1) * stride,): derivatives of E_F + E_B by the filtered planes. `total` float64
     (C + 1,): their sums. `constant` float32 (C + 1,): what every pixel of a plane is multiplied by besides.
-    `mean_f`, `mean_b` float32 (C + 1,): eps times the sums over foreground and background, in units.
+    `far_f`, `far_b` float32 (C + 1,): eps times the sums over foreground and background, in units.
     The others are work space.
     """
 
     by_planes: np.ndarray
     total: np.ndarray
     constant: np.ndarray
-    mean_f: np.ndarray
-    mean_b: np.ndarray
+    far_f: np.ndarray
+    far_b: np.ndarray
     weight: np.ndarray
     upper: np.ndarray
     lower: np.ndarray
@@ -62,8 +62,8 @@ def regional_errors(
     channels = np.uint64(inside.size) - ONE
     size_f, size_b = inside[channels], whole[channels] - inside[channels]
     for c in range(channels + ONE):
-        slope.mean_f[c] = epsilon * UNIT * inside[c]
-        slope.mean_b[c] = epsilon * UNIT * (whole[c] - inside[c])
+        slope.far_f[c] = epsilon * UNIT * inside[c]
+        slope.far_b[c] = epsilon * UNIT * (whole[c] - inside[c])
     slope.total[:] = 0
     # What |residual| / S counts, by region; a background pixel's sign is turned with that of its region.
     weight_f, weight_b = np.float32(UNIT / (channels * size_f)), -np.float32(UNIT / (channels * size_b))
@@ -78,8 +78,8 @@ def regional_errors(
             pixels[p:end],
             planes.second[a:b],
             planes.whole[a:b],
-            slope.mean_f[channels],
-            slope.mean_b[channels],
+            slope.far_f[channels],
+            slope.far_b[channels],
             weight_f,
             weight_b,
             weight,
@@ -91,8 +91,8 @@ def regional_errors(
                 planes.X[a:b],
                 planes.second[a:b],
                 planes.whole[a:b],
-                slope.mean_f[c],
-                slope.mean_b[c],
+                slope.far_f[c],
+                slope.far_b[c],
                 weight,
                 _UNITY / weight_f,
                 _UNITY / weight_b,
@@ -111,8 +111,8 @@ def _support(
     pixels: Array,
     inside: Array,
     whole: Array,
-    mean_f: Number,
-    mean_b: Number,
+    far_f: Number,
+    far_b: Number,
     weight_f: Number,
     weight_b: Number,
     weight: Array,
@@ -122,8 +122,8 @@ def _support(
     for j in range(weight.size):
         foreground = pixels[j] != 0
         other = whole[j] - inside[j] if foreground else inside[j]
-        mean = mean_b if foreground else mean_f
-        weight[j] = (weight_f if foreground else weight_b) / (np.float32(other) + mean)
+        far = far_b if foreground else far_f
+        weight[j] = (weight_f if foreground else weight_b) / (np.float32(other) + far)
         by_size[j] = np.float32(0)
 
 
@@ -132,8 +132,8 @@ def _predict(
     X: Array,
     inside: Array,
     whole: Array,
-    mean_f: Number,
-    mean_b: Number,
+    far_f: Number,
+    far_b: Number,
     weight: Array,
     over_f: Number,
     over_b: Number,
@@ -146,8 +146,8 @@ def _predict(
         w = weight[j]
         foreground = w > 0
         other = whole[j] - inside[j] if foreground else inside[j]
-        mean = mean_b if foreground else mean_f
-        psi = (np.float32(other) + mean) * (w * (over_f if foreground else over_b))
+        far = far_b if foreground else far_f
+        psi = (np.float32(other) + far) * (w * (over_f if foreground else over_b))
         residual = X[j] - psi
         slope = w if residual > 0 else (-w if residual < 0 else np.float32(0))
         by_colour[j] = slope
@@ -246,15 +246,15 @@ def _direct(
     """The gradient's direct part at a pixel, and that of the constants."""
     channels, stride = np.uint64(slope.total.size) - ONE, planes.stride
     q = channels * stride + p
-    over_f = _UNITY / (np.float32(planes.second[q]) + slope.mean_f[channels])
-    over_b = _UNITY / (np.float32(planes.whole[q] - planes.second[q]) + slope.mean_b[channels])
+    over_f = _UNITY / (np.float32(planes.second[q]) + slope.far_f[channels])
+    over_b = _UNITY / (np.float32(planes.whole[q] - planes.second[q]) + slope.far_b[channels])
     error_f = error_b = np.float32(0)
     g = slope.constant[channels]
     for c in range(channels):
         q = c * stride + p
         x, inside, outside = planes.X[q], planes.second[q], planes.whole[q] - planes.second[q]
-        error_f += abs(x - (np.float32(outside) + slope.mean_b[c]) * over_b)
-        error_b += abs(x - (np.float32(inside) + slope.mean_f[c]) * over_f)
+        error_f += abs(x - (np.float32(outside) + slope.far_b[c]) * over_b)
+        error_b += abs(x - (np.float32(inside) + slope.far_f[c]) * over_f)
         g += x * slope.constant[c]
     over_channels = _UNITY / np.float32(channels)
     g += (error_f * over_channels - error[0]) * over_size[0]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from iem_xp.arrays import exactly, to_device, to_host, usable_cpus
-from iem_xp.engines import Engine, solve
+from iem_xp.engines import Announce, Engine, EngineOption, choose, solve
 from iem_xp.images import ImageError, Pixels, load_formats, read_image
 from iem_xp.runs.flow import Flow
 from iem_xp.runs.naming import Source
@@ -21,7 +21,7 @@ from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
 from iem_xp.runs.workers import Outcome, Workers
 from iem_xp.runs.writing import Writer
-from iem_xp.segmentation import choose
+from iem_xp.segmentation import choose as choose_among
 from iem_xp.solver import Ascent, centred_square
 from iem_xp.solver import batch_size as group_size
 
@@ -74,8 +74,8 @@ class Segmenter:
     settings : Settings
     device : str
         "cpu" or "gpu:N".
-    engine : {"auto", "array", "fused"}
-        As in `iem_xp.engines.solve`.
+    engine, announce
+        As for `iem_xp.engines.choose`.
     workers : int, optional
         Threads; by default one for each CPU that this process may use.
     batch_size : int, optional
@@ -83,6 +83,12 @@ class Segmenter:
         for each worker.
     outputs : collection of {"cutout", "overlay", "inpainted"}
         Pictures to write beside the masks.
+
+    Attributes
+    ----------
+    tally : Tally
+    engine : {"array", "fused"} or None
+        The engine that computes, of the first image on.
     """
 
     def __init__(
@@ -91,7 +97,8 @@ class Segmenter:
         settings: Settings,
         *,
         device: str = "cpu",
-        engine: Engine = "auto",
+        engine: EngineOption = "auto",
+        announce: Announce | None = None,
         workers: int | None = None,
         batch_size: int | None = None,
         outputs: Iterable[Output] = (),
@@ -99,16 +106,20 @@ class Segmenter:
         self.run = run
         self.settings = settings
         self.tally = Tally()
+        self.engine: Engine | None = None
+        self._passed = 0
         self._device = device
-        self._engine = engine
+        self._asked, self._announce = engine, announce
         self._workers = workers or usable_cpus()
         self._batch_size = batch_size or PER_WORKER * self._workers
         self._writer = Writer(run, settings, outputs)
         self._sides = settings.config.init_sides
         self._one_for_all = len(self._sides) > 1 and settings.config.choose == "dataset"
 
-    def segment(self, sources: Iterable[Source], advance: Advance = _ignore) -> None:
+    def segment(self, sources: Iterable[Source], advance: Advance = _ignore, total: int = 0) -> None:
         """Segment every image that the run does not have yet.
+
+        `total` is the number of sources, if it is known: the engine is chosen by how many are left.
 
         If one initial square is to be chosen for all, the masks of every square are kept in the run, packed,
         for `choose_square`. `advance` is called with the number of images just segmented, failed or skipped.
@@ -121,6 +132,7 @@ class Segmenter:
                 if image is None:
                     leave()
                 else:
+                    self._choose_engine(image.working, total)
                     flow.gather(image.working.shape, image, self._group_size(image.working))
 
             def computed(images: Sequence[_Image], outcome: Outcome[list[list[Candidate]]]) -> None:
@@ -168,8 +180,21 @@ class Segmenter:
             # Those that wait for the choice of their square count when they are done.
             self.tally.skipped += sum(map(self.run.is_done, found))
             admitted = self.run.admit(found)
+            self._passed += len(found) - len(admitted)
             advance(len(found) - len(admitted))
             yield from admitted
+
+    def _choose_engine(self, image: Pixels, total: int) -> None:
+        """Choose once there is an image to segment: what is not there, or done, needs no engine."""
+        if self.engine is None:
+            left = total - self._passed if total else self._batch_size
+            height, width, _ = image.shape
+            pixels = max(left, 1) * height * width * len(self._sides)
+            self.engine = "array"
+            if self._device == "cpu":
+                self.engine = choose(self._asked, image, pixels, self.settings.config, self._announce)
+            used = self.run.get_meta("engines") or []
+            self.run.set_meta("engines", sorted({*used, self.engine}))
 
     def _group_size(self, image: Pixels) -> int:
         # While every worker computes a group, as many images are read and written.
@@ -194,7 +219,7 @@ class Segmenter:
                 ]
                 for i in range(len(images))
             ]
-        chosen = choose(ascents, self._sides, self.settings.config)
+        chosen = choose_among(ascents, self._sides, self.settings.config)
         found = (chosen.init_side, chosen.masks, chosen.inpainting_error, chosen.updates)
         return [[Candidate(*candidate)] for candidate in zip(*found, strict=True)]
 
@@ -202,7 +227,7 @@ class Segmenter:
         on_device = to_device(images, self._device)
         with exactly(on_device):
             starts = [centred_square(on_device, side) for side in self._sides]
-            ascents = solve(on_device, starts, self.settings.config, self._engine, workers=1)
+            ascents = solve(on_device, starts, self.settings.config, self.engine or self._asked, workers=1)
             return [Ascent(*map(to_host, ascent)) for ascent in ascents]
 
     # Of what comes back

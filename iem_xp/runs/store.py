@@ -185,6 +185,10 @@ class Run:
         """Return the JSON value kept under a key, or None."""
         return self._database.get_meta(key)
 
+    def set_meta(self, key: str, value: Any) -> None:
+        """Keep a JSON value under a key."""
+        self._database.set_meta(key, value)
+
     def is_done(self, source: Source) -> bool:
         """Whether an image has its mask."""
         query = "SELECT 1 FROM images WHERE path = ? AND status = 'done'"

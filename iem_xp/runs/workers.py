@@ -52,7 +52,7 @@ class Workers:
     ----------
     count : int
     pending : int
-        Tasks whose outcome has not been handed over yet, to the end.
+        Tasks whose outcome `then` has not dealt with yet.
     """
 
     def __init__(self, count: int) -> None:
@@ -107,8 +107,8 @@ class Workers:
     ) -> None:
         self._open = False
         self._threads.shutdown(cancel_futures=True)
-        with suppress(Exception):  # The error that ended the block counts, not those it entails.
-            while not self._finished.empty():
-                then, outcome = self._finished.get()
-                if outcome.error is None:
+        while not self._finished.empty():
+            then, outcome = self._finished.get()
+            if outcome.error is None:
+                with suppress(Exception):  # The error that ended the block counts, not those it entails.
                     then(outcome)
