@@ -86,6 +86,9 @@ def read_image(source: str | os.PathLike[str] | bytes) -> Photograph:
     if isinstance(source, bytes):
         return _decode(source)
     try:
+        # A pipe, for one, would be waited for.
+        if Path(source).exists() and not Path(source).is_file():
+            raise ImageError("not a file")
         return _decode(Path(source).read_bytes())
     except OSError as error:
         raise ImageError(f"{os.fspath(source)}: {error.strerror or error}") from error

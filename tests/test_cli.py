@@ -530,7 +530,13 @@ def test_names_beyond_unicode_do_no_harm_to_the_summary(here: Path) -> None:
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [PROGRAM, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Tests in the background of a shell would have their programs ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -579,7 +585,9 @@ def test_ctrl_c_leaves_a_run_that_ends_as_if_nothing_had_been(many: tuple[str, .
     assert b"Traceback" not in message
     assert not masks()
 
-    assert program(*many).returncode == 0
+    continued = program(*many)
+    assert continued.returncode == 0
+    assert re.search(rb"^24 done \(\d+ of them segmented before\), 0 failed, 0 done before", continued.stdout)
     assert program(*many, "-o", "whole").returncode == 0
     assert len(masks()) == 24
     assert masks() == masks("whole")

@@ -186,10 +186,11 @@ def _printable(text: str) -> str:
 def _as_text(summary: dict[str, Any], settings: Settings) -> str:
     side = "chosen per image" if settings.config.choose == "image" else "none chosen, no image is done"
     crop = " (masks of the centre crops)" if settings.fit == "crop" else ""
+    before = f" ({summary['continued']} of them segmented before)" if summary["continued"] else ""
     return "\n".join(
         [
-            f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} done before, in "
-            f"{summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s, {summary['device']}",
+            f"{summary['done']} done{before}, {summary['failed']} failed, {summary['skipped']} done before, "
+            f"in {summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s, {summary['device']}",
             *_time(summary),
             f"initial square: {summary['init_side'] or side}",
             f"masks: {Path(summary['run']) / 'masks'}{crop}",

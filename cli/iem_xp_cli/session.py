@@ -110,6 +110,7 @@ def segment_folder(
             batch_size=batch_size,
             outputs=outputs,
         )
+        waiting = run.counts().waiting
         try:
             with _bar("segmenting", total) as advance:
                 segmenter.segment(sources, advance, total)
@@ -128,6 +129,7 @@ def segment_folder(
             "failed": tally.failed,
             "skipped": tally.skipped,
             "rewritten": tally.rewritten,
+            "continued": waiting,
             "seconds": round(seconds, 3),
             "images_per_second": round((tally.segmented + tally.failed) / seconds, 3),
             "device": device,
