@@ -530,13 +530,13 @@ def test_names_beyond_unicode_do_no_harm_to_the_summary(here: Path) -> None:
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [PROGRAM, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        # Tests in the background of a shell would have their programs ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    # Programs that are started in the background of a shell, as these tests may be, ignore Ctrl-C.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from iem_xp_cli.main import cli; cli()"
     )
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

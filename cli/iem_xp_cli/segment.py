@@ -190,7 +190,8 @@ def _as_text(summary: dict[str, Any], settings: Settings) -> str:
     return "\n".join(
         [
             f"{summary['done']} done{before}, {summary['failed']} failed, {summary['skipped']} done before, "
-            f"in {summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s, {summary['device']}",
+            f"in {summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s, "
+            f"{summary['device']}",
             *_time(summary),
             f"initial square: {summary['init_side'] or side}",
             f"masks: {Path(summary['run']) / 'masks'}{crop}",
