@@ -18,9 +18,10 @@ from iem_xp.fused.words import BITS, blank, border, find_boundary, pack, smooth,
 class Mask(NamedTuple):
     """A mask on its way.
 
-    `pixels` uint8 (H * W,). `words` and `target` uint64: the same as bits, and the next mask. `boundary`: the
-    pixels that may change; `border`, `inside`: the image's border, and all of it. `sums` float64 (C + 1,):
-    of the colours of the foreground, and its size; `whole`: the same of the image. The rest is work space.
+    `pixels` uint8 (stride,). `words` and `target` uint64: the same as bits, and the next mask. `boundary`:
+    the pixels that may change; `border`, `inside`: the image's border, and all of it. `sums` float64
+    (C + 1,): of the colours of the foreground, and its size; `whole`: the same of the image. The rest is
+    work space.
     """
 
     pixels: np.ndarray
@@ -37,13 +38,13 @@ class Mask(NamedTuple):
     signs: np.ndarray
 
     @classmethod
-    def blank(cls, channels: int, height: int, width: int) -> Mask:
+    def blank(cls, channels: int, height: int, width: int, stride: int) -> Mask:
         """An empty mask."""
         inside = pack(np.ones((height, width), dtype=bool))
         words, target, boundary, ones, twos = (blank(height, width) for _ in range(5))
         sums, whole = np.zeros(channels + 1), np.zeros(channels + 1)
         columns, signs = np.zeros(width, dtype=np.uint64), np.zeros(width, dtype=np.float32)
-        pixels, edge = np.zeros(height * width, dtype=np.uint8), border(height, width)
+        pixels, edge = np.zeros(stride, dtype=np.uint8), border(height, width)
         return cls(pixels, words, target, boundary, edge, inside, ones, twos, sums, whole, columns, signs)
 
 
@@ -63,7 +64,7 @@ class Workspace:
         stride = stride_of(height, width, tables)
         self._config, self._tables = config, tables
         self._planes = Planes.blank(channels, height, width, stride)
-        self._mask = Mask.blank(channels, height, width)
+        self._mask = Mask.blank(channels, height, width, stride)
         self._slope = Slope.blank(channels, width, stride, tables)
         self._rows = Rows.blank(width, tables)
         self._history = np.zeros(config.iterations + 1, dtype=np.uint64)
@@ -112,9 +113,10 @@ def ascend(
     smoothing: bool,
 ) -> None:
     """Replace each mask of `found` by where its ascent ends."""
+    planes.whole[:] = 0  # then what is foreground counts as missing from it
     _start(mask.inside, planes, mask, tables, rows)
     for q in range(planes.whole.size):
-        planes.whole[q] = planes.second[q]
+        planes.whole[q] = -planes.other[q]
     for c in range(mask.whole.size):
         mask.whole[c] = mask.sums[c]
     iterations = history.size - 1
@@ -208,11 +210,15 @@ def _move(planes: Planes, mask: Mask, tables: Tables, rows: Rows) -> Index:
                 for c in range(channels):
                     mask.sums[c] += sign * planes.X[c * planes.stride + p]
                 mask.sums[channels] += sign
+                for c in range(channels + ONE):
+                    planes.other[c * planes.stride + p] = (
+                        planes.whole[c * planes.stride + p] - planes.other[c * planes.stride + p]
+                    )
                 mask.columns[count], mask.signs[count] = j, sign
                 change ^= _scramble(p)
                 count += 1
         if count:
-            flip(planes, i, mask.columns[:count], mask.signs[:count], tables, rows)
+            flip(planes, mask.pixels, i, mask.columns[:count], mask.signs[:count], tables, rows)
     return change
 
 

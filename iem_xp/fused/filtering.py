@@ -4,9 +4,8 @@ Sums of the filter are held as whole numbers of 1 / `UNIT`, rounded term by term
 takes away again exactly: nothing drifts, however many updates there are, the sums over foreground and
 background add up to that over the image, and a region without support at a pixel has the sum 0 there.
 
-K* is two passes. Both are kept: `first`, planes filtered along their rows, and `second`, those also filtered
-along their columns. Planes are flat, C + 1 of them in one array, `stride` values apart; the last is the mask
-itself, the filtered ones being K*M.
+K* is two passes, along the rows and along the columns, and the sums of both are kept. Planes are flat, C + 1
+of them in one array, `stride` values apart; the last is that of ones, whose filtered sums are K*M.
 """
 
 from __future__ import annotations
@@ -29,15 +28,16 @@ _3, _4, _5, _6, _7 = map(np.uint64, range(3, 8))
 
 
 class Planes(NamedTuple):
-    """The colours of one image, and filtered sums over the foreground of its mask.
+    """The colours of one image, and their filtered sums.
 
-    `X` float32 (C * stride,), colours in [-1, 1]. `first`, `second` int32 ((C + 1) * stride,), sums of X M
-    and M. `whole` int32, as `second`, of X and 1. `height`, `width`, `stride` uint64.
+    `X` float32 (C * stride,), colours in [-1, 1]. `first` int32 ((C + 1) * stride,): X M and M after the
+    first pass. `other` int32: after both, the sums over the region that a pixel does *not* belong to, from
+    which it is predicted; `whole`: those over the image. `height`, `width`, `stride` uint64.
     """
 
     X: np.ndarray
     first: np.ndarray
-    second: np.ndarray
+    other: np.ndarray
     whole: np.ndarray
     height: np.uint64
     width: np.uint64
@@ -47,8 +47,8 @@ class Planes(NamedTuple):
     def blank(cls, channels: int, height: int, width: int, stride: int) -> Planes:
         """Planes of an image not there yet."""
         X = aligned((channels * stride,), np.float32)
-        first, second, whole = (aligned(((channels + 1) * stride,), np.int32) for _ in range(3))
-        return cls(X, first, second, whole, np.uint64(height), np.uint64(width), np.uint64(stride))
+        first, other, whole = (aligned(((channels + 1) * stride,), np.int32) for _ in range(3))
+        return cls(X, first, other, whole, np.uint64(height), np.uint64(width), np.uint64(stride))
 
 
 def stride_of(height: int, width: int, tables: Tables) -> int:
@@ -79,11 +79,14 @@ class Rows(NamedTuple):
 
 @compiled
 def fill(planes: Planes, pixels: Array, tables: Tables, rows: Rows) -> None:
-    """Sums over a mask's foreground, from nothing; `pixels` uint8 (H * W,)."""
+    """Sums for a mask, from nothing; `pixels` uint8 (stride,)."""
     before, after, sums = rows
     width, stride = planes.width, planes.stride
-    depth = np.uint64(planes.second.size) // stride
-    planes.second[:] = 0
+    depth = np.uint64(planes.other.size) // stride
+    for c in range(depth):
+        for p in range(planes.height * width):
+            q = c * stride + p
+            planes.other[q] = planes.whole[q] if pixels[p] != 0 else 0
     for i in range(planes.height):
         for c in range(depth):
             begin = c * stride + i * width
@@ -96,15 +99,17 @@ def fill(planes: Planes, pixels: Array, tables: Tables, rows: Rows) -> None:
             for j in range(width):
                 planes.first[begin + j] = sums[j + tables.lead]
                 after[j] = np.float32(sums[j + tables.lead])
-            _spread(before, after, tables, i, planes.second, c * stride, width, width)
+            _spread(before, after, tables, i, planes.other, c * stride, pixels, ZERO, width, width)
 
 
 @inlined
-def flip(planes: Planes, i: Index, columns: Array, signs: Array, tables: Tables, rows: Rows) -> None:
+def flip(
+    planes: Planes, pixels: Array, i: Index, columns: Array, signs: Array, tables: Tables, rows: Rows
+) -> None:
     """Add pixels of one row to the foreground, or take them away, by `signs`; `columns` ascending."""
     before, after, _ = rows
     first, width, stride = planes.first, planes.width, planes.stride
-    depth = np.uint64(planes.second.size) // stride
+    depth = np.uint64(planes.other.size) // stride
     taps = np.uint64(tables.column_taps.shape[1])
     begin, count = 0, columns.size
     while begin < count:
@@ -124,7 +129,7 @@ def flip(planes: Planes, i: Index, columns: Array, signs: Array, tables: Tables,
                     x *= planes.X[row + j]
                 _add_band(x, tables.column_taps, j, taps, first, row + tables.column_first[j])
             _to_float(first, row + low, size, after)
-            _spread(before, after, tables, i, planes.second, c * stride + low, width, size)
+            _spread(before, after, tables, i, planes.other, c * stride + low, pixels, low, width, size)
         begin = end
 
 
@@ -157,16 +162,29 @@ def _to_float(sums: Array, s: Index, size: Index, out: Array) -> None:
 
 @inlined
 def _spread(
-    before: Array, after: Array, tables: Tables, i: Index, second: Array, s: Index, width: Index, size: Index
+    before: Array,
+    after: Array,
+    tables: Tables,
+    i: Index,
+    other: Array,
+    s: Index,
+    pixels: Array,
+    p: Index,
+    width: Index,
+    size: Index,
 ) -> None:
-    """Second pass of what changed in row i: each term is taken away as it was, and added as it is."""
+    """Second pass of what changed in row i of the foreground: terms go as they were, and come as they are.
+
+    What comes to the foreground goes from the background. `p` is the column, and `s` where the plane has it.
+    """
     first, taps = tables.row_first[i // TWO], tables.row_taps
     for a in range(np.uint64(taps.shape[2])):
         tap = taps[i // TWO, i % TWO, a]
-        p = s + (first + a) * width
+        row = (first + a) * width
         if tap != 0:
             for k in range(size):
-                second[p + k] += np.int32(np.rint(tap * after[k])) - np.int32(np.rint(tap * before[k]))
+                change = np.int32(np.int32(np.rint(tap * after[k])) - np.int32(np.rint(tap * before[k])))
+                other[s + row + k] += -change if pixels[p + row + k] != 0 else change
 
 
 @inlined

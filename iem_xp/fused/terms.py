@@ -76,8 +76,7 @@ def regional_errors(
         by_size = slope.by_planes[a:b]
         _support(
             pixels[p:end],
-            planes.second[a:b],
-            planes.whole[a:b],
+            planes.other[a:b],
             slope.far_f[channels],
             slope.far_b[channels],
             weight_f,
@@ -89,8 +88,7 @@ def regional_errors(
             a, b = c * planes.stride + p, c * planes.stride + end
             errors, errors_f, by_colour, by_sizes = _predict(
                 planes.X[a:b],
-                planes.second[a:b],
-                planes.whole[a:b],
+                planes.other[a:b],
                 slope.far_f[c],
                 slope.far_b[c],
                 weight,
@@ -109,8 +107,7 @@ def regional_errors(
 @inlined
 def _support(
     pixels: Array,
-    inside: Array,
-    whole: Array,
+    other: Array,
     far_f: Number,
     far_b: Number,
     weight_f: Number,
@@ -121,17 +118,15 @@ def _support(
     """Weight of a pixel's residuals, its region's over the support; it is positive in the foreground."""
     for j in range(weight.size):
         foreground = pixels[j] != 0
-        other = whole[j] - inside[j] if foreground else inside[j]
         far = far_b if foreground else far_f
-        weight[j] = (weight_f if foreground else weight_b) / (np.float32(other) + far)
+        weight[j] = (weight_f if foreground else weight_b) / (np.float32(other[j]) + far)
         by_size[j] = np.float32(0)
 
 
 @inlined
 def _predict(
     X: Array,
-    inside: Array,
-    whole: Array,
+    other: Array,
     far_f: Number,
     far_b: Number,
     weight: Array,
@@ -145,9 +140,8 @@ def _predict(
     for j in range(weight.size):
         w = weight[j]
         foreground = w > 0
-        other = whole[j] - inside[j] if foreground else inside[j]
         far = far_b if foreground else far_f
-        psi = (np.float32(other) + far) * (w * (over_f if foreground else over_b))
+        psi = (np.float32(other[j]) + far) * (w * (over_f if foreground else over_b))
         residual = X[j] - psi
         slope = w if residual > 0 else (-w if residual < 0 else np.float32(0))
         by_colour[j] = slope
@@ -200,7 +194,9 @@ def ascend_boundary(
                     j = (k - ONE) * BITS + trailing_zeros(left)
                     bit = left & (~left + ONE)
                     left ^= bit
-                    g = _direct(planes, i * planes.width + j, error, over_size, slope)
+                    g = _direct(
+                        planes, i * planes.width + j, words[i + ONE, k] & bit, error, over_size, slope
+                    )
                     g += _through_filter(planes, i * planes.width + j, j, tables, columns)
                     if g > 0:
                         up |= bit
@@ -241,18 +237,30 @@ def _gather_run(planes: Planes, pair: Index, low: Index, high: Index, tables: Ta
 
 @inlined
 def _direct(
-    planes: Planes, p: Index, error: tuple[Number, Number], over_size: tuple[Number, Number], slope: Slope
+    planes: Planes,
+    p: Index,
+    foreground: Index,
+    error: tuple[Number, Number],
+    over_size: tuple[Number, Number],
+    slope: Slope,
 ) -> Number:
     """The gradient's direct part at a pixel, and that of the constants."""
     channels, stride = np.uint64(slope.total.size) - ONE, planes.stride
     q = channels * stride + p
-    over_f = _UNITY / (np.float32(planes.second[q]) + slope.far_f[channels])
-    over_b = _UNITY / (np.float32(planes.whole[q] - planes.second[q]) + slope.far_b[channels])
+    other = planes.other[q]
+    inside, outside = planes.whole[q] - other, other
+    if not foreground:
+        inside, outside = outside, inside
+    over_f = _UNITY / (np.float32(inside) + slope.far_f[channels])
+    over_b = _UNITY / (np.float32(outside) + slope.far_b[channels])
     error_f = error_b = np.float32(0)
     g = slope.constant[channels]
     for c in range(channels):
         q = c * stride + p
-        x, inside, outside = planes.X[q], planes.second[q], planes.whole[q] - planes.second[q]
+        x, other = planes.X[q], planes.other[q]
+        inside, outside = planes.whole[q] - other, other
+        if not foreground:
+            inside, outside = outside, inside
         error_f += abs(x - (np.float32(outside) + slope.far_b[c]) * over_b)
         error_b += abs(x - (np.float32(inside) + slope.far_f[c]) * over_f)
         g += x * slope.constant[c]
@@ -267,7 +275,7 @@ def _through_filter(planes: Planes, p: Index, j: Index, tables: Tables, columns:
 
     One and three channels are summed before the taps are, once for all: there is one sum over vectors.
     """
-    depth = np.uint64(planes.second.size) // planes.stride
+    depth = np.uint64(planes.other.size) // planes.stride
     room = np.uint64(columns.size) // depth
     first, stride = tables.column_first[j], planes.stride
     g = np.float32(0)
