@@ -207,11 +207,11 @@ def test_the_engine_depends_on_how_many_images_there_are(monkeypatch: pytest.Mon
     monkeypatch.setattr(Automatic, "LOADING", four)
     monkeypatch.setattr(Automatic, "COMPILING", four)
     monkeypatch.setattr(fused, "is_compiled", lambda: False)
-    few = segment("photos", "--limit", "3", "--json")
+    few = segment("photos", "--limit", "3", "--workers", "1", "--json")
     assert json.loads(few.stdout)["engine"] == "array"
     assert "compiling" not in few.stderr
     monkeypatch.setattr(engines, "automatic", Automatic())
-    many = segment("photos", "-o", "many", "--json")
+    many = segment("photos", "-o", "many", "--workers", "1", "--json")
     assert json.loads(many.stdout)["engine"] == "fused"
     assert "engine: fused (compiling it first, about 10 s, once on this machine)" in many.stderr
     ((engines_used,),) = query("SELECT value FROM meta WHERE key = 'engines'", "many")
@@ -222,8 +222,15 @@ def test_the_engine_depends_on_how_many_images_are_left(monkeypatch: pytest.Monk
     segment("photos", "--limit", "4", "--engine", "array")
     monkeypatch.setattr(Automatic, "LOADING", 4 * 3 * estimate_work(32 * 32, IEMConfig(iterations=6)))
     monkeypatch.setattr(fused, "start", lambda: pytest.fail("it is not worth it"))
-    assert summary("photos")["engine"] == "array"
+    assert summary("photos", "--workers", "1")["engine"] == "array"
     assert summary("photos")["engine"] is None
+
+
+def test_the_engine_depends_on_how_many_workers_share_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Automatic, "LOADING", 4 * 3 * estimate_work(32 * 32, IEMConfig(iterations=6)))
+    assert summary("photos", "-o", "three", "--workers", "3")["engine"] == "array"
+    monkeypatch.setattr(engines, "automatic", Automatic())
+    assert summary("photos", "-o", "one", "--workers", "1")["engine"] == "fused"
 
 
 def test_no_engine_is_started_for_what_cannot_be_segmented(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,7 +189,8 @@ class Segmenter:
         if self.engine is None:
             left = total - self._passed if total else self._batch_size
             height, width, _ = image.shape
-            pixels = max(left, 1) * height * width * len(self._sides)
+            # What the workers share is waited for only in part, starting the engine in full.
+            pixels = max(left, 1) * height * width * len(self._sides) // self._workers
             self.engine = "array"
             if self._device == "cpu":
                 self.engine = choose(self._asked, image, pixels, self.settings.config, self._announce)
