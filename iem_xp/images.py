@@ -87,7 +87,7 @@ def read_image(source: str | os.PathLike[str] | bytes) -> Photograph:
         return _decode(source)
     try:
         # A pipe, for one, would be waited for.
-        if Path(source).exists() and not Path(source).is_file():
+        if not Path(source).is_file() and Path(source).exists():
             raise ImageError("not a file")
         return _decode(Path(source).read_bytes())
     except OSError as error:

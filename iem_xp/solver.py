@@ -110,12 +110,7 @@ def solve(images: Array, starts: Sequence[Array], config: IEMConfig) -> list[Asc
             scene = Scene.of(without_constants(to_colours(images[begin:end, ...])), config, K)
             K = scene.K
             parts.append([ascend(scene, masks[begin:end, ...]) for masks in starts])
-    return join(parts)
-
-
-def join(parts: Sequence[Sequence[Ascent]]) -> list[Ascent]:
-    """Ascents of all images, one for each start, from those of successive batches."""
-    xp = array_namespace(parts[0][0].masks)
+    xp = array_namespace(images)
     return [Ascent(*map(xp.concat, zip(*of_start, strict=True))) for of_start in zip(*parts, strict=True)]
 
 

@@ -39,7 +39,7 @@ def command(as_json: bool) -> None:
         click.echo(f"  {name:<18} {version or 'not installed'}")
     for device in found["devices"]:
         click.echo(f"device   {device['name']:<9} {'available' if device['available'] else device['reason']}")
-    click.echo(f"engines  {', '.join(found['engines'])} ({_compiled()})")
+    click.echo(f"engines  {', '.join(found['engines'])} ({_fused()})")
     click.echo(f"trainers {', '.join(found['trainers']) or 'none installed'}")
 
 
@@ -54,7 +54,7 @@ def _collect() -> dict[str, Any]:
     }
 
 
-def _compiled() -> str:
+def _fused() -> str:
     obstacle = fused.find_obstacle()
     if obstacle is not None:
         return obstacle

@@ -120,7 +120,7 @@ def flip(
             high, end = tables.column_first[columns[end]] + taps, end + 1
         size = (high - low + _UNROLLED - ONE) // _UNROLLED * _UNROLLED
         for c in range(depth):
-            row = c * stride + i * planes.width
+            row = c * stride + i * width
             _to_float(first, row + low, size, before)
             for f in range(begin, end):
                 j = columns[f]

@@ -56,7 +56,7 @@ def regional_errors(
 ) -> tuple[Number, Number]:
     """E_F and E_B (eq. 8), and their derivatives by the filtered planes, in `slope`.
 
-    `pixels` uint8 (H * W,) is the mask; `inside` and `whole` float64 (C + 1,) are the sums of the colours,
+    `pixels` uint8 (stride,) is the mask; `inside` and `whole` float64 (C + 1,) are the sums of the colours,
     and the sizes, of its foreground and of the image. Neither region may be empty.
     """
     channels = np.uint64(inside.size) - ONE
@@ -236,6 +236,14 @@ def _gather_run(planes: Planes, pair: Index, low: Index, high: Index, tables: Ta
 
 
 @inlined
+def _sums(planes: Planes, q: Index, foreground: Index) -> tuple[Index, Index]:
+    """Filtered sums over foreground and background at a value of a plane, of a pixel that is one of these."""
+    other = planes.other[q]
+    rest = planes.whole[q] - other
+    return (rest, other) if foreground else (other, rest)
+
+
+@inlined
 def _direct(
     planes: Planes,
     p: Index,
@@ -246,21 +254,14 @@ def _direct(
 ) -> Number:
     """The gradient's direct part at a pixel, and that of the constants."""
     channels, stride = np.uint64(slope.total.size) - ONE, planes.stride
-    q = channels * stride + p
-    other = planes.other[q]
-    inside, outside = planes.whole[q] - other, other
-    if not foreground:
-        inside, outside = outside, inside
+    inside, outside = _sums(planes, channels * stride + p, foreground)
     over_f = _UNITY / (np.float32(inside) + slope.far_f[channels])
     over_b = _UNITY / (np.float32(outside) + slope.far_b[channels])
     error_f = error_b = np.float32(0)
     g = slope.constant[channels]
     for c in range(channels):
-        q = c * stride + p
-        x, other = planes.X[q], planes.other[q]
-        inside, outside = planes.whole[q] - other, other
-        if not foreground:
-            inside, outside = outside, inside
+        x = planes.X[c * stride + p]
+        inside, outside = _sums(planes, c * stride + p, foreground)
         error_f += abs(x - (np.float32(outside) + slope.far_b[c]) * over_b)
         error_b += abs(x - (np.float32(inside) + slope.far_f[c]) * over_f)
         g += x * slope.constant[c]
