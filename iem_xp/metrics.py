@@ -3,12 +3,14 @@
 The published numbers take the better of the mask and its complement, for each image and each metric
 (``polarity="either"``), since an unsupervised two-way partition has no names for its sides. What a user of
 the masks gets is ``"fixed"``. The two are never to be mixed.
+
+Every metric is a function of four counts of pixels, of which the complement of the mask is a permutation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
 from array_api_compat import array_namespace
 
@@ -17,13 +19,18 @@ from iem_xp.arrays import Array, namespace
 Polarity = Literal["fixed", "either"]
 
 
-class _Counts(NamedTuple):
+class Counts(NamedTuple):
     """Pixels (N,) that are foreground in both, in the mask alone, in the truth alone, in neither."""
 
     both: Array
     mask: Array
     truth: Array
     neither: Array
+
+    @property
+    def complement(self) -> Self:
+        """Counts of the complement of the mask, against the same truth."""
+        return self._replace(both=self.truth, mask=self.neither, truth=self.both, neither=self.mask)
 
 
 def accuracy(masks: Array, truth: Array, *, polarity: Polarity = "fixed", ignore: Array = None) -> Array:
@@ -41,50 +48,39 @@ def accuracy(masks: Array, truth: Array, *, polarity: Polarity = "fixed", ignore
     Returns
     -------
     floating array (N,)
-        In [0, 1]. A ratio of nothing to nothing, as the IoU of two empty masks, is 1.
+        In [0, 1], of the library's default precision, float64 for NumPy. A ratio of nothing to nothing, as
+        the IoU of two empty masks, is 1.
 
     Raises
     ------
     TypeError, ValueError
         If an array is not bool, the shapes differ, or `polarity` is another word.
     """
-    return _score(
-        lambda c: _ratio(c.both + c.neither, c.both + c.mask + c.truth + c.neither),
-        masks, truth, polarity, ignore,
-    )  # fmt: skip
+    return score("accuracy", count(masks, truth, ignore), polarity)
 
 
 def iou(masks: Array, truth: Array, *, polarity: Polarity = "fixed", ignore: Array = None) -> Array:
     """Intersection over union of the foreground; arguments and result as for `accuracy`."""
-    return _score(_iou, masks, truth, polarity, ignore)
+    return score("iou", count(masks, truth, ignore), polarity)
 
 
 def mean_iou(masks: Array, truth: Array, *, polarity: Polarity = "fixed", ignore: Array = None) -> Array:
     """Mean of the IoU of the foreground and that of the background; otherwise as `accuracy`."""
-    return _score(
-        lambda c: (_iou(c) + _iou(_Counts(c.neither, c.truth, c.mask, c.both))) / 2,
-        masks, truth, polarity, ignore,
-    )  # fmt: skip
+    return score("miou", count(masks, truth, ignore), polarity)
 
 
 def dice(masks: Array, truth: Array, *, polarity: Polarity = "fixed", ignore: Array = None) -> Array:
     """``2 |A and B| / (|A| + |B|)`` of the foreground; arguments and result as for `accuracy`."""
-    return _score(lambda c: _ratio(2 * c.both, 2 * c.both + c.mask + c.truth), masks, truth, polarity, ignore)
+    return score("dice", count(masks, truth, ignore), polarity)
 
 
-def _iou(counts: _Counts) -> Array:
-    return _ratio(counts.both, counts.both + counts.mask + counts.truth)
+def count(masks: Array, truth: Array, ignore: Array | None = None) -> Counts:
+    """Count what every metric is made of; arguments and errors as for `accuracy`.
 
-
-def _ratio(part: Array, whole: Array) -> Array:
-    xp = array_namespace(part)
-    nothing = xp.astype(whole == 0, part.dtype)
-    return (part + nothing) / (whole + nothing)
-
-
-def _score(
-    metric: Callable[[_Counts], Array], masks: Array, truth: Array, polarity: Polarity, ignore: Array | None
-) -> Array:
+    Returns
+    -------
+    Counts of floating arrays (N,)
+    """
     given = {"masks": masks, "truth": truth} | ({} if ignore is None else {"ignore": ignore})
     xp = namespace(**given)
     for name, array in given.items():
@@ -95,20 +91,54 @@ def _score(
                 f"{name} of shape {tuple(array.shape)}: all arrays must be (N, H, W), "
                 f"as masks of shape {tuple(masks.shape)}"
             )
+    counted = xp.ones_like(masks) if ignore is None else ~ignore
+    floating = xp.__array_namespace_info__().default_dtypes()["real floating"]
+
+    def total(pixels: Array) -> Array:
+        ones = xp.astype(pixels & counted, xp.uint8)
+        return xp.astype(xp.sum(ones, axis=(1, 2), dtype=xp.int32), floating)
+
+    return Counts(total(masks & truth), total(masks & ~truth), total(~masks & truth), total(~masks & ~truth))
+
+
+def score(metric: str, counts: Counts, polarity: Polarity = "fixed") -> Array:
+    """Score by a metric of `METRICS`, a floating array (N,)."""
     if polarity not in get_args(Polarity):
         raise ValueError(f'polarity must be "fixed" or "either", not {polarity!r}')
-
-    counted = xp.ones_like(masks) if ignore is None else ~ignore
-
-    def count(pixels: Array) -> Array:
-        ones = xp.astype(pixels & counted, xp.uint8)
-        return xp.astype(xp.sum(ones, axis=(1, 2), dtype=xp.int32), xp.float32)
-
-    counts = _Counts(
-        count(masks & truth), count(masks & ~truth), count(~masks & truth), count(~masks & ~truth)
-    )
-    score = metric(counts)
+    formula = METRICS[metric]
     if polarity == "fixed":
-        return score
-    both, mask, truth_alone, neither = counts
-    return xp.maximum(score, metric(_Counts(truth_alone, neither, both, mask)))
+        return formula(counts)
+    return array_namespace(counts.both).maximum(formula(counts), formula(counts.complement))
+
+
+def _accuracy(counts: Counts) -> Array:
+    both, mask, truth, neither = counts
+    return _ratio(both + neither, both + mask + truth + neither)
+
+
+def _iou(counts: Counts) -> Array:
+    return _ratio(counts.both, counts.both + counts.mask + counts.truth)
+
+
+def _mean_iou(counts: Counts) -> Array:
+    background = Counts(counts.neither, counts.truth, counts.mask, counts.both)
+    return (_iou(counts) + _iou(background)) / 2
+
+
+def _dice(counts: Counts) -> Array:
+    return _ratio(2 * counts.both, 2 * counts.both + counts.mask + counts.truth)
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    xp = array_namespace(part)
+    nothing = xp.astype(whole == 0, part.dtype)
+    return (part + nothing) / (whole + nothing)
+
+
+METRICS: dict[str, Callable[[Counts], Array]] = {
+    "accuracy": _accuracy,
+    "iou": _iou,
+    "miou": _mean_iou,
+    "dice": _dice,
+}
+"""The metrics of the paper's tables, in their order."""

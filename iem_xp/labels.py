@@ -1,0 +1,65 @@
+"""Ground truth as labels: foreground, background, and pixels that count nowhere."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iem_xp.images import ImageError, Mask, read_image
+
+BACKGROUND, IGNORED, FOREGROUND = 0, 128, 255
+"""The values of labels, in files too: a mask of two values, and those of which nothing is said."""
+
+Labels = NDArray[np.uint8]
+
+
+class Truth(NamedTuple):
+    """Labels as the metrics take them: bool arrays of one shape."""
+
+    foreground: Mask
+    ignored: Mask
+
+
+def read_labels(source: str | os.PathLike[str] | bytes) -> Labels:
+    """Read a mask of any lossless format as labels.
+
+    Values above 128 are foreground, those below background, and 128 is ignored. A file of only 0 and 1 is
+    read as such. Black, grey and white may be stored in any way, as bilevel, grey, palette or colours.
+
+    Parameters
+    ----------
+    source : path or bytes
+        A file, or the contents of one.
+
+    Returns
+    -------
+    uint8 array (H, W) of 0, 128 and 255
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read, or holds colours or more than 8 bits.
+    """
+    photograph = read_image(source)
+    name = "" if isinstance(source, bytes) else f"{os.fspath(source)}: "
+    remedy = "write masks as 8-bit grey PNG: 255 foreground, 0 background, 128 ignored"
+    if any("stretched" in note for note in photograph.notes):
+        raise ImageError(f"{name}is a mask of more than 8 bits; {remedy}")
+    values = photograph.pixels[..., 0]
+    if (photograph.pixels != values[..., None]).any():
+        raise ImageError(f"{name}is a picture in colours, not a mask; {remedy}")
+    return to_labels(values > 0 if values.max() <= 1 else values > IGNORED, values == IGNORED)
+
+
+def to_labels(foreground: Mask, ignored: Mask | None = None) -> Labels:
+    """Labels (H, W) of a mask and, where nothing is said, `ignored`."""
+    labels = np.where(foreground, np.uint8(FOREGROUND), np.uint8(BACKGROUND))
+    return labels if ignored is None else np.where(ignored, np.uint8(IGNORED), labels)
+
+
+def to_truth(labels: Labels) -> Truth:
+    """Split labels into the foreground and what is ignored."""
+    return Truth(labels == FOREGROUND, labels == IGNORED)
