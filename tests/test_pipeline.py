@@ -22,6 +22,7 @@ from iem_xp.config import IEMConfig
 from iem_xp.images import SUFFIXES, fit_image, read_image, restore_mask, write_atomically
 from iem_xp.rendering import cutout
 from iem_xp.runs.candidates import Candidates
+from iem_xp.runs.methods import Search
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Segmenter
 from iem_xp.runs.records import Output
@@ -66,9 +67,8 @@ def session(
     advance: Callable[[int], object] = lambda count: None,
 ) -> Segmenter:
     with Run.resume(run_folder, settings.as_dict()) as run:
-        segmenter = Segmenter(
-            run, settings, device=device, workers=workers, batch_size=batch_size, outputs=outputs
-        )
+        search = Search(settings.config, device)
+        segmenter = Segmenter(run, settings, search, workers=workers, batch_size=batch_size, outputs=outputs)
         segmenter.segment(images, advance)
         segmenter.choose_square()
         segmenter.write_masks()
@@ -452,7 +452,7 @@ class Watched:
         self.after_solving: Callable[[], object] = lambda: None
         self.after_reading: Callable[[], object] = lambda: None
         self.after_writing: Callable[[], object] = lambda: None
-        read, solve, write = Segmenter._read, Segmenter._solve, Writer.write
+        read, find, write = Segmenter._read, Search.find, Writer.write
         lock = threading.Lock()
 
         def watched_read(segmenter: Segmenter, source: Source) -> Any:
@@ -462,12 +462,12 @@ class Watched:
             self.after_reading()
             return image
 
-        def watched_solve(segmenter: Segmenter, images: np.ndarray) -> Any:
+        def watched_find(search: Search, images: np.ndarray) -> Any:
             with lock:
                 self.groups.append(len(images))
             self.before_solving()
-            segmenter._device = "cpu"  # whatever it was named
-            ascents = solve(segmenter, images)
+            search._device = "cpu"  # whatever it was named
+            ascents = find(search, images)
             self.after_solving()
             return ascents
 
@@ -479,7 +479,7 @@ class Watched:
             return share
 
         monkeypatch.setattr(Segmenter, "_read", watched_read)
-        monkeypatch.setattr(Segmenter, "_solve", watched_solve)
+        monkeypatch.setattr(Search, "find", watched_find)
         monkeypatch.setattr(Writer, "write", watched_write)
 
 

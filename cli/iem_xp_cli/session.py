@@ -18,6 +18,7 @@ from tqdm import tqdm
 from iem_xp.arrays import usable_cpus
 from iem_xp.engines import EngineOption
 from iem_xp.runs.database import RunError
+from iem_xp.runs.methods import Search
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Advance, Segmenter
 from iem_xp.runs.records import Output
@@ -75,7 +76,9 @@ def segment_folder(
         "cpu" or "gpu:N".
     total : int
         Number of `sources`.
-    engine, workers, batch_size, outputs
+    engine
+        As for `iem_xp.runs.methods.Search`.
+    workers, batch_size, outputs
         As for `iem_xp.runs.pipeline.Segmenter`.
     overwrite : bool
         Whether to replace a run that is there.
@@ -103,9 +106,7 @@ def segment_folder(
         segmenter = Segmenter(
             run,
             settings,
-            device=device,
-            engine=engine,
-            announce=_announce_engine,
+            Search(settings.config, device, engine, _announce_engine),
             workers=workers,
             batch_size=batch_size,
             outputs=outputs,
@@ -133,7 +134,7 @@ def segment_folder(
             "seconds": round(seconds, 3),
             "images_per_second": round((tally.segmented + tally.failed) / seconds, 3),
             "device": device,
-            "engine": segmenter.engine,
+            "engine": segmenter.method.engine,
             "workers": workers,
             "init_side": sides[0] if len(sides) == 1 else run.get_meta("init_side"),
             "mean_inpainting_error": run.mean_inpainting_error(),

@@ -11,19 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iem_xp.arrays import exactly, to_device, to_host, usable_cpus
-from iem_xp.engines import Announce, Engine, EngineOption, choose, solve
+from iem_xp.arrays import usable_cpus
 from iem_xp.images import ImageError, Pixels, load_formats, read_image
 from iem_xp.runs.flow import Flow
+from iem_xp.runs.methods import Method, Search
 from iem_xp.runs.naming import Source
 from iem_xp.runs.records import Candidate, Entry, Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
 from iem_xp.runs.workers import Outcome, Workers
 from iem_xp.runs.writing import Writer
-from iem_xp.segmentation import choose as choose_among
-from iem_xp.solver import Ascent, centred_square
-from iem_xp.solver import batch_size as group_size
+from iem_xp.segmentation import choose
 
 Advance = Callable[[int], object]
 PER_WORKER = 8
@@ -72,10 +70,8 @@ class Segmenter:
     ----------
     run : Run
     settings : Settings
-    device : str
-        "cpu" or "gpu:N".
-    engine, announce
-        As for `iem_xp.engines.choose`.
+    method : Method, optional
+        What finds the masks; by default the search of the paper, on the CPU.
     workers : int, optional
         Threads; by default one for each CPU that this process may use.
     batch_size : int, optional
@@ -87,29 +83,24 @@ class Segmenter:
     Attributes
     ----------
     tally : Tally
-    engine : {"array", "fused"} or None
-        The engine that computes, of the first image on.
+    method : Method
     """
 
     def __init__(
         self,
         run: Run,
         settings: Settings,
+        method: Method | None = None,
         *,
-        device: str = "cpu",
-        engine: EngineOption = "auto",
-        announce: Announce | None = None,
         workers: int | None = None,
         batch_size: int | None = None,
         outputs: Iterable[Output] = (),
     ) -> None:
         self.run = run
         self.settings = settings
+        self.method = method or Search(settings.config)
         self.tally = Tally()
-        self.engine: Engine | None = None
         self._passed = 0
-        self._device = device
-        self._asked, self._announce = engine, announce
         self._workers = workers or usable_cpus()
         self._batch_size = batch_size or PER_WORKER * self._workers
         self._writer = Writer(run, settings, outputs)
@@ -119,7 +110,7 @@ class Segmenter:
     def segment(self, sources: Iterable[Source], advance: Advance = _ignore, total: int = 0) -> None:
         """Segment every image that the run does not have yet.
 
-        `total` is the number of sources, if it is known: the engine is chosen by how many are left.
+        `total` is the number of sources, if it is known: the method is told how many are left.
 
         If one initial square is to be chosen for all, the masks of every square are kept in the run, packed,
         for `choose_square`. `advance` is called with the number of images just segmented, failed or skipped.
@@ -132,7 +123,7 @@ class Segmenter:
                 if image is None:
                     leave()
                 else:
-                    self._choose_engine(image.working, total)
+                    self._prepare(image.working, total)
                     flow.gather(image.working.shape, image, self._group_size(image.working))
 
             def computed(images: Sequence[_Image], outcome: Outcome[list[list[Candidate]]]) -> None:
@@ -148,7 +139,7 @@ class Segmenter:
                 flow.leave(count)
                 advance(count)
 
-            flow = Flow(workers, self._batch_size, self._compute, computed, serial=self._device != "cpu")
+            flow = Flow(workers, self._batch_size, self._compute, computed, serial=self.method.serial)
             for source in self._admitted(sources, advance):
                 flow.enter()
                 workers.submit(partial(self._read, source), partial(read, source), locking=True)
@@ -184,22 +175,18 @@ class Segmenter:
             advance(len(found) - len(admitted))
             yield from admitted
 
-    def _choose_engine(self, image: Pixels, total: int) -> None:
-        """Choose once there is an image to segment: what is not there, or done, needs no engine."""
-        if self.engine is None:
+    def _prepare(self, image: Pixels, total: int) -> None:
+        """Prepare the method once there is an image to segment: what is not there, or done, needs none."""
+        if self.method.engine is None:
             left = total - self._passed if total else self._batch_size
-            height, width, _ = image.shape
-            # What the workers share is waited for only in part, starting the engine in full.
-            pixels = max(left, 1) * height * width * len(self._sides) // self._workers
-            self.engine = "array"
-            if self._device == "cpu":
-                self.engine = choose(self._asked, image, pixels, self.settings.config, self._announce)
+            # What the workers share is waited for only in part, starting an engine in full.
+            self.method.prepare(image, max(1, left // self._workers))
             used = self.run.get_meta("engines") or []
-            self.run.set_meta("engines", sorted({*used, self.engine}))
+            self.run.set_meta("engines", sorted({*used, self.method.engine}))
 
     def _group_size(self, image: Pixels) -> int:
         # While every worker computes a group, as many images are read and written.
-        return min(group_size(image[None]), max(1, self._batch_size // (2 * self._workers)))
+        return min(self.method.group_size(image), max(1, self._batch_size // (2 * self._workers)))
 
     # By a worker
 
@@ -211,7 +198,7 @@ class Segmenter:
 
     def _compute(self, images: Sequence[_Image]) -> list[list[Candidate]]:
         """Of each image the masks of every square or, where each has its own, of the best."""
-        ascents = self._solve(np.stack([image.working for image in images]))
+        ascents = self.method.find(np.stack([image.working for image in images]))
         if self._one_for_all:
             return [
                 [
@@ -220,16 +207,9 @@ class Segmenter:
                 ]
                 for i in range(len(images))
             ]
-        chosen = choose_among(ascents, self._sides, self.settings.config)
+        chosen = choose(ascents, self._sides, self.settings.config)
         found = (chosen.init_side, chosen.masks, chosen.inpainting_error, chosen.updates)
         return [[Candidate(*candidate)] for candidate in zip(*found, strict=True)]
-
-    def _solve(self, images: Pixels) -> list[Ascent]:
-        on_device = to_device(images, self._device)
-        with exactly(on_device):
-            starts = [centred_square(on_device, side) for side in self._sides]
-            ascents = solve(on_device, starts, self.settings.config, self.engine or self._asked, workers=1)
-            return [Ascent(*map(to_host, ascent)) for ascent in ascents]
 
     # Of what comes back
 
