@@ -17,6 +17,7 @@ from common import SAMPLES, photographs, seconds, versions, without_fixed_kernel
 
 from iem_xp import IEMConfig, fused
 from iem_xp.arrays import few_threads
+from iem_xp.baselines import grabcut
 from iem_xp.fused.ascent import Workspace
 from iem_xp.fused.tables import tables_for
 from iem_xp.layout import to_colours
@@ -111,23 +112,16 @@ def show_arithmetic(update: float) -> None:
     print(f"The update takes {1e3 * update:.3f} ms, {update / (total / rate):.1f} times as long.")
 
 
-def grabcut(image: np.ndarray, side: int) -> np.ndarray:
-    """OpenCV's GrabCut, 5 iterations from a centred square."""
-    mask = np.zeros(image.shape[:2], dtype=np.uint8)
-    begin = (image.shape[0] - side) // 2
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    bgr = np.ascontiguousarray(image[..., ::-1])
-    cv2.grabCut(bgr, mask, (begin, begin, side, side), *models, 5, cv2.GC_INIT_WITH_RECT)
-    return mask
-
-
 def compare_grabcut(folder: Path, count: int) -> None:
     """Print a row: time per image, one thread each."""
     images = photographs(128, folder, count)
     starts = [centred_square(images, side) for side in (44, 78, 92)]
+    boxes = centred_square(images, 112)
     names = [f"{folder.parent.name}/{folder.name}"]
     times = [
-        seconds(lambda: [grabcut(image, 112) for image in images], runs=RUNS),
+        seconds(
+            lambda: [grabcut(image, start) for image, start in zip(images, boxes, strict=True)], runs=RUNS
+        ),
         seconds(fused_alone, images, starts[1:2], IEMConfig(), runs=RUNS),
         seconds(fused_alone, images, starts, IEMConfig(), runs=RUNS),
     ]
