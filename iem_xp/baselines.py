@@ -90,16 +90,17 @@ class BaselineMethod:
         Of which the initial squares are used, and the filter that the masks' inpainting errors are of.
     """
 
-    serial = False
+    device = "cpu"
 
     def __init__(self, name: str, config: IEMConfig) -> None:
+        self.name: str | None = name
         self.engine: str | None = None
-        self._name = name
+        self._baseline = BASELINES[name]
         self._config = config
 
     def prepare(self, image: Pixels, count: int) -> None:
         """Say what computes."""
-        self.engine = opencv_version() if self._name == "grabcut" else "none"
+        self.engine = opencv_version() if self.name == "grabcut" else "none"
 
     def group_size(self, image: Pixels) -> int:
         """Return 1: images are taken one by one."""
@@ -107,11 +108,10 @@ class BaselineMethod:
 
     def find(self, images: Pixels) -> list[Ascent]:
         """Find the masks from every initial square; their number of updates is 0."""
-        baseline = BASELINES[self._name]
         ascents = []
         for side in self._config.init_sides:
             starts = centred_square(images, side)
-            masks = np.stack([baseline(*pair) for pair in zip(images, starts, strict=True)])
+            masks = np.stack([self._baseline(*pair) for pair in zip(images, starts, strict=True)])
             errors = inpainting_error(images, masks, self._config)
             ascents.append(Ascent(masks, errors, np.zeros(len(images), int)))
         return ascents

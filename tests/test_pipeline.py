@@ -466,7 +466,7 @@ class Watched:
             with lock:
                 self.groups.append(len(images))
             self.before_solving()
-            search._device = "cpu"  # whatever it was named
+            search.device = "cpu"  # whatever it was named
             ascents = find(search, images)
             self.after_solving()
             return ascents

@@ -16,7 +16,7 @@ from iem_xp.runs.records import FOLDERS, Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images
 from iem_xp_cli.options import device_option, take_device
-from iem_xp_cli.session import messages, segment_folder
+from iem_xp_cli.session import messages, search, segment_folder
 
 OUTPUTS: tuple[Output, ...] = ("cutout", "inpainted")
 SHEET = "contact-sheet.png"
@@ -53,7 +53,7 @@ def command(output: Path, overwrite: bool, device: str) -> None:
             find_images([str(_unpack(photographs))], suffixes=frozenset({".jpg"})),
             output / "run",
             settings,
-            device=take_device(device),
+            search(settings, take_device(device)),
             outputs=OUTPUTS,
             total=len(SAMPLES),
             overwrite=overwrite,

@@ -28,7 +28,7 @@ from iem_xp_cli.options import (
     settings_options,
     take_device,
 )
-from iem_xp_cli.session import messages, segment_folder
+from iem_xp_cli.session import messages, search, segment_folder
 
 LISTED = 20
 """Failures listed in full."""
@@ -116,24 +116,23 @@ def command(
     check_engine(engine, device, settings)
     with messages():
         # Searched twice, first to count them: a list of millions of paths would not fit in memory.
-        search = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
+        images = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
         total = sum(1 for _ in islice(find_images(inputs, suffixes=SUFFIXES, exclude=folder), limit))
         summary = segment_folder(
-            islice(search, limit),
+            islice(images, limit),
             folder,
             settings,
-            device=device,
-            engine=engine,
+            search(settings, device, engine),
             workers=workers,
             batch_size=batch_size,
             outputs=outputs,
             total=total,
             overwrite=overwrite,
         )
-    for message in _remarks(folder, search, summary):
+    for message in _remarks(folder, images, summary):
         click.echo(message, err=True)
     click.echo(json.dumps(summary) if as_json else _as_text(summary, settings))
-    if summary["failed"] or search.unreadable:
+    if summary["failed"] or images.unreadable:
         sys.exit(1)
 
 
@@ -153,11 +152,11 @@ def segment_stream(settings: Settings, device: str, engine: EngineOption) -> Non
         sys.stdout.buffer.flush()
 
 
-def _remarks(folder: Path, search: ImageSearch, summary: dict[str, Any]) -> Iterator[str]:
+def _remarks(folder: Path, images: ImageSearch, summary: dict[str, Any]) -> Iterator[str]:
     """What a user should know beyond the summary: what was left out, and each failure with its cause."""
-    if search.left_out:
+    if images.left_out:
         kinds = ", ".join(
-            f"{count} {suffix or 'without suffix'}" for suffix, count in search.left_out.items()
+            f"{count} {suffix or 'without suffix'}" for suffix, count in images.left_out.items()
         )
         yield f"not images, left out: {kinds}"
     for note, count in summary["notes"].items():
@@ -167,7 +166,7 @@ def _remarks(folder: Path, search: ImageSearch, summary: dict[str, Any]) -> Iter
             f"{summary['rewritten']} earlier mask(s) rewritten: with all images, the initial square of "
             f"{summary['init_side']} is best"
         )
-    for error in search.unreadable:
+    for error in images.unreadable:
         yield f"{error.filename}: this folder cannot be searched: {error.strerror}"
     if summary["failed"]:
         with Run.open(folder) as run:

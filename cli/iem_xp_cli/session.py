@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import metadata
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from iem_xp.arrays import usable_cpus
 from iem_xp.engines import EngineOption
 from iem_xp.runs.database import RunError
-from iem_xp.runs.methods import Search
+from iem_xp.runs.methods import Method, Search
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Advance, Segmenter
 from iem_xp.runs.records import Output
@@ -45,22 +45,26 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
         yield bar.update
 
 
-def _announce_engine(line: str) -> None:
-    tqdm.write(f"engine: {line}", file=sys.stderr)
+def search(settings: Settings, device: str, engine: EngineOption = "auto") -> Search:
+    """Make the search of the paper, which announces its engine on standard error."""
+    return Search(
+        settings.config, device, engine, lambda line: tqdm.write(f"engine: {line}", file=sys.stderr)
+    )
 
 
 def segment_folder(
     sources: Iterable[Source],
     folder: Path,
     settings: Settings,
+    method: Method,
     *,
-    device: str,
-    engine: EngineOption = "auto",
     total: int,
+    facts: Mapping[str, Any] | None = None,
     workers: int | None = None,
     batch_size: int | None = None,
     outputs: Sequence[Output] = (),
     overwrite: bool = False,
+    title: str = "segmenting",
 ) -> dict[str, Any]:
     """Segment images into a run, with a progress bar on a terminal.
 
@@ -72,16 +76,18 @@ def segment_folder(
     folder : Path
         Folder of the run, made or continued.
     settings : Settings
-    device : str
-        "cpu" or "gpu:N".
+    method : Method
+        What finds the masks.
     total : int
         Number of `sources`.
-    engine
-        As for `iem_xp.runs.methods.Search`.
+    facts : mapping, optional
+        What another session must agree with to continue this run, beside settings and method.
     workers, batch_size, outputs
         As for `iem_xp.runs.pipeline.Segmenter`.
     overwrite : bool
         Whether to replace a run that is there.
+    title : str
+        Of the progress bar.
 
     Returns
     -------
@@ -95,10 +101,13 @@ def segment_folder(
     OSError
         If it cannot be written to.
     """
-    configuration = {**settings.as_dict(), "outputs": list(outputs)}
+    configuration = {**settings.as_dict(), "outputs": list(outputs), **(facts or {})}
+    if method.name is not None:
+        configuration["method"] = method.name
     versions = {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "imageio")}
-    with suppress(metadata.PackageNotFoundError):
-        versions["numba"] = metadata.version("numba")
+    for name in ("numba", "opencv-python-headless"):
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     workers = workers or usable_cpus()
     start = time.perf_counter()
     make = partial(Run.create, overwrite=True) if overwrite else Run.resume
@@ -106,14 +115,14 @@ def segment_folder(
         segmenter = Segmenter(
             run,
             settings,
-            Search(settings.config, device, engine, _announce_engine),
+            method,
             workers=workers,
             batch_size=batch_size,
             outputs=outputs,
         )
         waiting = run.counts().waiting
         try:
-            with _bar("segmenting", total) as advance:
+            with _bar(title, total) as advance:
                 segmenter.segment(sources, advance, total)
             with _bar("writing masks", segmenter.choose_square()) as advance:
                 segmenter.write_masks(advance)
@@ -133,8 +142,8 @@ def segment_folder(
             "continued": waiting,
             "seconds": round(seconds, 3),
             "images_per_second": round((tally.segmented + tally.failed) / seconds, 3),
-            "device": device,
-            "engine": segmenter.method.engine,
+            "device": method.device,
+            "engine": method.engine,
             "workers": workers,
             "init_side": sides[0] if len(sides) == 1 else run.get_meta("init_side"),
             "mean_inpainting_error": run.mean_inpainting_error(),

@@ -16,14 +16,17 @@ class Method(Protocol):
 
     Attributes
     ----------
+    name : str or None
+        What a run that others continue must have been made by, beyond its settings; None for the search.
     engine : str or None
         What computes, once it is known.
-    serial : bool
-        Whether one group of images at a time is to be computed; for a GPU.
+    device : str
+        Where: "cpu" or "gpu:N", to which one group of images at a time is given.
     """
 
+    name: str | None
     engine: str | None
-    serial: bool
+    device: str
 
     def prepare(self, image: Pixels, count: int) -> None:
         """Make ready for `count` images such as this one, (h, w, 3); called once, before any `find`."""
@@ -54,16 +57,16 @@ class Search:
         engine: EngineOption = "auto",
         announce: Announce | None = None,
     ) -> None:
+        self.name: str | None = None
         self.engine: str | None = None
-        self.serial = device != "cpu"
+        self.device = device
         self._config = config
-        self._device = device
         self._option, self._announce = engine, announce
 
     def prepare(self, image: Pixels, count: int) -> None:
         """Choose the engine and start it."""
         engine: Engine = "array"
-        if self._device == "cpu":
+        if self.device == "cpu":
             height, width, _ = image.shape
             pixels = count * height * width * len(self._config.init_sides)
             engine = choose(self._option, image, pixels, self._config, self._announce)
@@ -75,7 +78,7 @@ class Search:
 
     def find(self, images: Pixels) -> list[Ascent]:
         """Search from every initial square."""
-        on_device = to_device(images, self._device)
+        on_device = to_device(images, self.device)
         with exactly(on_device):
             starts = [centred_square(on_device, side) for side in self._config.init_sides]
             ascents = solve(on_device, starts, self._config, self._option, workers=1)

@@ -139,7 +139,9 @@ class Segmenter:
                 flow.leave(count)
                 advance(count)
 
-            flow = Flow(workers, self._batch_size, self._compute, computed, serial=self.method.serial)
+            flow = Flow(
+                workers, self._batch_size, self._compute, computed, serial=self.method.device != "cpu"
+            )
             for source in self._admitted(sources, advance):
                 flow.enter()
                 workers.submit(partial(self._read, source), partial(read, source), locking=True)
