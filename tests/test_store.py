@@ -255,6 +255,15 @@ def test_the_earlier_side_wins_a_tie(run: Run, sides: tuple[int, int]) -> None:
     assert run.candidates.choose_side(sides) == sides[0]
 
 
+def test_the_candidates_of_an_image_are_found_by_its_path(run: Run) -> None:
+    wait(run, source("a.jpg"), [0.5, 0.2], notes="alpha ignored")
+    wait(run, source("b.jpg"), [0.1])
+    entry, candidates = run.candidates.of(source("a.jpg").path)
+    assert (entry.source, entry.notes) == (source("a.jpg"), "alpha ignored")
+    assert [(found.side, found.inpainting_error) for found in candidates] == [(44, 0.5), (78, 0.2)]
+    assert run.candidates.of(source("c.jpg").path) is None
+
+
 def test_candidates_come_back_whole_while_they_are_recorded(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from iem_xp.runs.naming import Source
 from iem_xp.runs.records import Candidate, Entry
 
 _BATCH = 256
+_COLUMNS = (
+    "id, entries.path, entries.mask, entries.width, entries.height, entries.seconds, entries.notes,"
+    " working_width, working_height, side, candidates.mask, candidates.inpainting_error, candidates.updates"
+)
 _WRITTEN = (
     "LEFT JOIN images ON images.path = entries.path AND images.status = 'done'"
     " AND images.init_side = ifnull(:side, images.init_side)"
@@ -92,20 +97,30 @@ class Candidates:
         Images may be recorded as done or failed meanwhile.
         """
         query = (
-            "SELECT id, entries.path, entries.mask,"
-            " entries.width, entries.height, entries.seconds, entries.notes,"
-            " working_width, working_height,"
-            " candidates.mask, candidates.inpainting_error, candidates.updates"
-            f" FROM entries JOIN candidates ON candidates.entry = id AND side = :side {_WRITTEN}"
+            f"SELECT {_COLUMNS} FROM entries JOIN candidates ON entry = id AND side = :side {_WRITTEN}"
             " WHERE images.path IS NULL AND id > :last ORDER BY id LIMIT :batch"
         )
         values = {"side": side, "last": 0, "batch": _BATCH}
         while rows := self._database.execute(query, values).fetchall():
             values["last"] = rows[-1][0]
-            for _, path, name, *known, working_width, working_height, packed, error, updates in rows:
-                source = Source(Path(os.fsdecode(path)), os.fsdecode(name))
-                mask = _unpacked(packed, working_width, working_height)
-                yield Entry(source, *known), Candidate(side, mask, error, updates)
+            yield from map(_from_row, rows)
+
+    def of(self, path: Path) -> tuple[Entry, list[Candidate]] | None:
+        """Return what is kept of an image: its candidates, by side; None if there are none."""
+        query = (
+            f"SELECT {_COLUMNS} FROM entries JOIN candidates ON entry = id"
+            " WHERE entries.path = ? ORDER BY side"
+        )
+        found = list(map(_from_row, self._database.execute(query, (stored_path(path),))))
+        return (found[0][0], [candidate for _, candidate in found]) if found else None
+
+
+def _from_row(row: Sequence[Any]) -> tuple[Entry, Candidate]:
+    """An image and one candidate, of a row of `_COLUMNS`."""
+    _, path, name, *known, working_width, working_height, side, packed, error, updates = row
+    source = Source(Path(os.fsdecode(path)), os.fsdecode(name))
+    mask = _unpacked(packed, working_width, working_height)
+    return Entry(source, *known), Candidate(side, mask, error, updates)
 
 
 def _packed(mask: Mask) -> bytes:
