@@ -7,15 +7,15 @@ The initial masks are the centred squares of `iem_xp.solver.centred_square`, of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import util
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iem_xp.config import IEMConfig
-from iem_xp.formulas import inpainting_error
 from iem_xp.images import Mask, Pixels
-from iem_xp.solver import Ascent, centred_square
+from iem_xp.solver import Ascent, batch_size, centred_square, solve
 
 SIDES = (44, 78, 92, 112)
 """Sides of the initial squares, in pixels at a shorter side of 128: the method's own, and a larger one."""
@@ -103,18 +103,17 @@ class BaselineMethod:
         self.engine = opencv_version() if self.name == "grabcut" else "none"
 
     def group_size(self, image: Pixels) -> int:
-        """Return 1: images are taken one by one."""
-        return 1
+        """Return how many images such as this one have their errors computed together."""
+        return batch_size(image[None])
 
     def find(self, images: Pixels) -> list[Ascent]:
-        """Find the masks from every initial square; their number of updates is 0."""
-        ascents = []
+        """Find the masks from every initial square."""
+        found = []
         for side in self._config.init_sides:
             starts = centred_square(images, side)
-            masks = np.stack([self._baseline(*pair) for pair in zip(images, starts, strict=True)])
-            errors = inpainting_error(images, masks, self._config)
-            ascents.append(Ascent(masks, errors, np.zeros(len(images), int)))
-        return ascents
+            found.append(np.stack([self._baseline(*pair) for pair in zip(images, starts, strict=True)]))
+        # A search of no updates gives them back, with their inpainting errors.
+        return solve(images, found, replace(self._config, iterations=0))
 
 
 def opencv_version() -> str:

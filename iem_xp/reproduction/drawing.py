@@ -1,0 +1,113 @@
+"""The figures of a reproduction as files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from importlib import util
+from io import StringIO
+from pathlib import Path
+
+from iem_xp.datasets.examples import Dataset, Example
+from iem_xp.engines import EngineOption
+from iem_xp.images import ImageError, Pixels, encode_png, fit_truth, write_atomically
+from iem_xp.labels import Labels, Truth, to_truth
+from iem_xp.reproduction.curves import Point, draw, trace
+from iem_xp.reproduction.figures import Shown, evenly, inpainting_figure, results_figure
+from iem_xp.reproduction.scoring import Scoring
+from iem_xp.reproduction.studies import IEM, PAPER, source_of
+from iem_xp.runs.store import Run
+
+INPAINTING, RESULTS, CURVE, POINTS = "figure-3.png", "results.png", "curve.png", "curve.csv"
+FIGURES = (INPAINTING, RESULTS, CURVE, POINTS)
+"""Names of the files."""
+
+ROWS, SHEETS = 8, 3
+"""Examples in the rows of results, and in figure 3."""
+
+
+class FigureError(ValueError):
+    """Figures that cannot be drawn where they were asked for; the message says what to do."""
+
+
+def check_figures(folder: Path, overwrite: bool) -> None:
+    """Check that figures can be drawn and written, before the work begins.
+
+    Raises
+    ------
+    FigureError
+        If Matplotlib is not installed, or figures are there and not to be overwritten.
+    """
+    if util.find_spec("matplotlib") is None:
+        raise FigureError("figures need Matplotlib; install it with: pip install 'iem-xp[figures]'")
+    if folder.exists() and not folder.is_dir():
+        raise FigureError(f"{folder}: is a file, not a folder; name another one for the figures")
+    for name in FIGURES:
+        if (folder / name).exists() and not overwrite:
+            raise FigureError(f"{folder / name}: exists; name another folder, or use --overwrite")
+
+
+def draw_figures(
+    dataset: Dataset, scoring: Scoring, run: Run, images: Path, folder: Path, engine: EngineOption = "auto"
+) -> list[Path]:
+    """Draw the paper's figures of a data set, of the square that its protocol chooses.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    scoring : Scoring
+        Of `run` at least.
+    run : Run
+        Of the study `IEM`.
+    images : Path
+        As for `score_runs`.
+    folder : Path
+        Where `FIGURES` go; figure 3 only if there are true masks.
+    engine : {"auto", "array", "fused"}
+        For the curve.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    counted = [example for example in dataset if example.name not in scoring.failed]
+    side, config = scoring.choices[IEM.name].side, PAPER.config
+    rows = [_show(example, run, images, side) for example in evenly(counted, ROWS)]
+    files = {RESULTS: encode_png(results_figure(rows, config))}
+    with_truth = [(shown.image, shown.labels) for shown in rows if shown.labels is not None]
+    if with_truth:
+        files[INPAINTING] = encode_png(inpainting_figure(evenly(with_truth, SHEETS), config))
+    points = trace(_read(counted), side, config, engine)
+    files[CURVE] = draw(points, f"{dataset.title}, {len(counted)} images, square {side}")
+    files[POINTS] = _as_csv(points).encode()
+    for name, contents in files.items():
+        write_atomically(folder / name, contents)
+    return [folder / name for name in files]
+
+
+def _show(example: Example, run: Run, images: Path, side: int) -> Shown:
+    kept = run.candidates.of(source_of(example, images).path)
+    if kept is None:
+        raise ImageError(f"{example.name}: has not been segmented")
+    mask = next(candidate.mask for candidate in kept[1] if candidate.side == side)
+    return Shown(PAPER.at_work(example.image), _labels(example), mask)
+
+
+def _labels(example: Example) -> Labels | None:
+    labels = example.truth
+    return None if labels is None else fit_truth(labels, PAPER.size, PAPER.fit)
+
+
+def _read(examples: list[Example]) -> Iterator[tuple[Pixels, Truth | None]]:
+    for example in examples:
+        labels = _labels(example)
+        yield PAPER.at_work(example.image), None if labels is None else to_truth(labels)
+
+
+def _as_csv(points: list[Point]) -> str:
+    file = StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(Point._fields)
+    writer.writerows(points)
+    return file.getvalue()

@@ -1,0 +1,221 @@
+"""Scores of the masks in several runs against one data set, example by example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from iem_xp.boxes import fit_box
+from iem_xp.datasets.examples import Dataset, Example
+from iem_xp.evaluation.comparing import have_one_aspect
+from iem_xp.evaluation.ordered import in_order
+from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, Means, Score, score_mask
+from iem_xp.images import ImageError, fit_truth
+from iem_xp.labels import Truth, to_truth
+from iem_xp.reproduction.studies import PAPER, Study, source_of
+from iem_xp.runs.records import Candidate, Entry
+from iem_xp.runs.store import Run
+
+
+class Row(NamedTuple):
+    """Means of a method over a data set."""
+
+    method: str
+    means: Means
+
+
+class Found(NamedTuple):
+    """The mask of one initial square, scored."""
+
+    side: int
+    inpainting_error: float
+    score: Score
+
+
+class Choices:
+    """Means of a study for every way to choose among its initial squares.
+
+    Parameters
+    ----------
+    study : Study
+    figures : sequence of str
+        Of every score.
+    """
+
+    def __init__(self, study: Study, figures: Sequence[str]) -> None:
+        self.study = study
+        self._sides = study.settings.config.init_sides
+        self._by = "either_iou" if "either_iou" in figures else "box_iou"
+        self._errors = Means([str(side) for side in self._sides])
+        self._of_side = {side: Means(figures) for side in self._sides}
+        self._of_image, self._of_truth = Means(figures), Means(figures)
+
+    def add(self, found: Sequence[Found]) -> None:
+        """Add what was found in an image, from every square in their order."""
+        self._errors.add({str(side): error for side, error, _ in found})
+        for side, _, score in found:
+            self._of_side[side].add(score)
+        self._of_image.add(max(found, key=lambda one: one.inpainting_error).score)
+        self._of_truth.add(max((one.score for one in found), key=lambda score: score[self._by]))
+
+    @property
+    def side(self) -> int:
+        """The square that the paper's protocol chooses: of highest mean inpainting error."""
+        errors = self._errors.mean
+        return max(self._sides, key=lambda side: errors[str(side)] or 0)
+
+    @property
+    def for_data_set(self) -> Row:
+        """The protocol of the paper: one square for all images, chosen without labels."""
+        return Row(f"{self.study.title} ({self.side}, chosen without labels)", self._of_side[self.side])
+
+    @property
+    def for_each_image(self) -> Row:
+        """The square of highest inpainting error for each image."""
+        return Row(f"{self.study.title} (chosen per image)", self._of_image)
+
+    @property
+    def by_truth(self) -> Row:
+        """The square of highest IoU for each image: a bound that no choice among them can exceed."""
+        return Row(f"{self.study.title} (best per image by ground truth)", self._of_truth)
+
+    @property
+    def best_side(self) -> Row:
+        """The square of highest mean IoU over the data set, chosen by ground truth."""
+        side = max(self._sides, key=lambda side: self._of_side[side].mean[self._by] or 0)
+        listed = ", ".join(map(str, self._sides))
+        return Row(f"{self.study.title}, {side} (best of {listed})", self._of_side[side])
+
+    @property
+    def for_each_side(self) -> list[Row]:
+        """Every square by itself."""
+        return [Row(f"{self.study.title}, {side}", means) for side, means in self._of_side.items()]
+
+
+@dataclass
+class Scoring:
+    """Scores of several studies over the same images.
+
+    Attributes
+    ----------
+    figures : sequence of str
+        Of every score.
+    n : int
+        Images that every study has masks of, and whose truth can be read: those that count.
+    choices : dict
+        Of each study, by name.
+    failed : dict
+        Why an image does not count, by name.
+    """
+
+    figures: Sequence[str]
+    n: int = 0
+    choices: dict[str, Choices] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def score_runs(
+    dataset: Dataset,
+    runs: Mapping[Study, Run],
+    images: Path,
+    workers: int,
+    watch: Callable[[str, Study, Sequence[Found]], object] = lambda name, study, found: None,
+) -> Scoring:
+    """Score what the runs hold of a data set's images, each against its truth at the paper's size.
+
+    An image counts in all studies or in none, so that they can be compared.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With true masks, or boxes, or both.
+    runs : mapping of Study to Run
+        Open; made of the images of `find_sources`.
+    images : Path
+        Where `find_sources` has put images that have no file of their own.
+    workers : int
+        Threads that read and score.
+    watch : callable
+        Called with the name of every image that counts, each study, and what it found there.
+    """
+    figures = list_figures(dataset)
+    scoring = Scoring(figures, choices={study.name: Choices(study, figures) for study in runs})
+    causes = {path: error for run in runs.values() for path, error in run.failures()}
+
+    def tasks() -> Iterator[_Task]:
+        for example in dataset:
+            try:
+                path = source_of(example, images).path
+            except ImageError as error:
+                scoring.failed[example.name] = str(error)
+                continue
+            kept = {study: run.candidates.of(path) for study, run in runs.items()}
+            found = {study: candidates for study, candidates in kept.items() if candidates is not None}
+            if len(found) == len(runs):
+                yield _Task(example, found)
+            else:
+                scoring.failed[example.name] = causes.get(path, "has not been segmented")
+
+    for task, outcome in in_order(partial(_score, figures=figures), tasks(), workers):
+        if isinstance(outcome, str):
+            scoring.failed[task.example.name] = outcome
+            continue
+        scoring.n += 1
+        for study, found in outcome.items():
+            scoring.choices[study.name].add(found)
+            watch(task.example.name, study, found)
+    return scoring
+
+
+def list_figures(dataset: Dataset) -> tuple[str, ...]:
+    """Figures that a data set's truth allows: those of masks, of boxes, or both."""
+    masks = any(example.read_truth is not None for example in dataset)
+    boxes = all(example.box is not None for example in dataset)
+    return (MASK_FIGURES if masks else ()) + (BOX_FIGURES if boxes else ())
+
+
+def fitted_truth(example: Example, height: int, width: int) -> Truth:
+    """The true mask of an image of this size, at the paper's.
+
+    Raises
+    ------
+    ImageError
+        If there is none, it cannot be read, or it is not of this image.
+    """
+    labels = example.truth
+    if labels is None:
+        raise ImageError(f"{example.name}: has no true mask")
+    if not have_one_aspect(labels.shape, (height, width)):
+        raise ImageError(
+            f"{example.name}: its true mask, {labels.shape[1]} x {labels.shape[0]}, is not of its image, "
+            f"{width} x {height}"
+        )
+    return to_truth(fit_truth(labels, PAPER.size, PAPER.fit))
+
+
+class _Task(NamedTuple):
+    example: Example
+    kept: Mapping[Study, tuple[Entry, Sequence[Candidate]]]
+
+
+def _score(task: _Task, figures: Sequence[str]) -> dict[Study, list[Found]] | str:
+    """What each study found in an image, or why it cannot be scored."""
+    example, entry = task.example, next(entry for entry, _ in task.kept.values())
+    truth = box = None
+    try:
+        if MASK_FIGURES[0] in figures:
+            truth = fitted_truth(example, entry.height, entry.width)
+    except ImageError as error:
+        return str(error)
+    if BOX_FIGURES[0] in figures and example.box is not None:
+        box = fit_box(example.box, entry.height, entry.width, PAPER.size, PAPER.fit)
+    return {
+        study: [
+            Found(candidate.side, candidate.inpainting_error, score_mask(candidate.mask, truth, box))
+            for candidate in candidates
+        ]
+        for study, (_, candidates) in task.kept.items()
+    }

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import resources
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iem_xp import IEMConfig, inpainting_error, metrics, segment
+from iem_xp.images import fit_image, read_image
+from iem_xp.labels import Truth, to_labels
+from iem_xp.reproduction.curves import STEPS, draw, trace
+from iem_xp.reproduction.drawing import FIGURES, FigureError, check_figures
+from iem_xp.reproduction.figures import (
+    MARGIN,
+    Shown,
+    evenly,
+    inpainting_figure,
+    results_figure,
+    shrunk_and_grown,
+)  # fmt: skip
+from iem_xp.solver import centred_square
+
+SAMPLES = resources.files("iem_xp_cli") / "samples"
+CONFIG = IEMConfig(iterations=12)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    paths = [Path(str(SAMPLES / f"{name}.jpg")) for name in ("flower", "cell", "coffee")]
+    return np.stack([fit_image(read_image(path).pixels, 64, "crop") for path in paths])
+
+
+@pytest.fixture(scope="module")
+def truths() -> list[Truth]:
+    rows, columns = np.indices((64, 64))
+    foreground = (rows - 30) ** 2 + (columns - 34) ** 2 < 20**2
+    return [Truth(foreground, columns == 0), Truth(foreground.T, rows == 5), Truth(~foreground, rows < 0)]
+
+
+def test_examples_are_taken_at_even_distances() -> None:
+    assert evenly(range(100), 4) == [12, 37, 62, 87]
+    assert evenly("abc", 8) == ["a", "b", "c"]
+    assert evenly([], 3) == []
+
+
+def test_a_mask_shrinks_and_grows_by_the_margin() -> None:
+    mask = np.zeros((60, 60), bool)
+    mask[:, :30] = True
+    whole, eroded, dilated = shrunk_and_grown(mask).values()
+    np.testing.assert_array_equal(whole, mask)
+    assert eroded.any(axis=0).sum() == 30 - MARGIN  # the picture's border is not the mask's
+    assert dilated.any(axis=0).sum() == 30 + MARGIN
+
+
+def test_examples_of_figure_3_stand_below_each_other(images: np.ndarray, truths: list[Truth]) -> None:
+    labels = to_labels(truths[0].foreground)
+    sheet = inpainting_figure([(images[0], labels), (images[1], labels)], CONFIG)
+    assert sheet.ndim == 3
+    assert sheet.shape[0] % 2 == 0
+    np.testing.assert_array_equal(
+        sheet[sheet.shape[0] // 2 :], inpainting_figure([(images[1], labels)], CONFIG)
+    )
+
+
+def test_results_have_no_column_of_truth_if_there_is_none(images: np.ndarray, truths: list[Truth]) -> None:
+    mask, labels = truths[0].foreground, to_labels(truths[0].foreground)
+    known = results_figure([Shown(images[0], labels, mask)] * 2, CONFIG)
+    unknown = results_figure([Shown(images[0], None, mask)] * 2, CONFIG)
+    assert known.shape[0] == unknown.shape[0]
+    assert known.shape[1] > unknown.shape[1]
+
+
+def test_a_curve_begins_at_the_square_and_ends_at_the_mask(images: np.ndarray, truths: list[Truth]) -> None:
+    points = trace(zip(images, truths, strict=True), 78, CONFIG, "array")
+    assert [point.updates for point in points] == [step for step in STEPS if step < 12] + [12]
+    foreground, ignored = (np.stack(part) for part in zip(*truths, strict=True))
+    final = segment(images, replace(CONFIG, init_sides=(78,)), engine="array")
+    for point, masks in ((points[0], centred_square(images, 78)), (points[-1], final.masks)):
+        assert point.inpainting_error == pytest.approx(inpainting_error(images, masks).mean(), rel=1e-5)
+        for polarity in ("either", "fixed"):
+            ious = metrics.iou(masks, foreground, polarity=polarity, ignore=ignored)
+            assert getattr(point, f"{polarity}_iou") == pytest.approx(ious.mean())
+
+
+def test_a_curve_does_not_depend_on_how_many_images_are_followed_together(
+    images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = [(image, None) for image in images]
+    together = trace(examples, 44, CONFIG, "array")
+    monkeypatch.setattr("iem_xp.reproduction.curves._TOGETHER", 2)
+    apart = trace(examples, 44, CONFIG, "array")
+    assert [p.updates for p in apart] == [p.updates for p in together]
+    np.testing.assert_allclose([p.inpainting_error for p in apart], [p.inpainting_error for p in together])
+    assert {point.either_iou for point in together} == {None}
+
+
+def test_a_curve_is_drawn_with_and_without_truth(images: np.ndarray, truths: list[Truth]) -> None:
+    known = trace(zip(images, truths, strict=True), 78, CONFIG, "array")
+    unknown = [point._replace(either_iou=None, fixed_iou=None) for point in known]
+    drawn = [Image.open(BytesIO(draw(points, "three images"))) for points in (known, unknown)]
+    assert drawn[0].size == drawn[1].size
+    assert drawn[0].tobytes() != drawn[1].tobytes()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_that_are_there_are_not_overwritten_unasked(tmp_path: Path, name: str) -> None:
+    check_figures(tmp_path / "new", overwrite=False)
+    (tmp_path / name).touch()
+    with pytest.raises(FigureError, match=f"{name}: exists; .* --overwrite"):
+        check_figures(tmp_path, overwrite=False)
+    check_figures(tmp_path, overwrite=True)
+    with pytest.raises(FigureError, match="is a file"):
+        check_figures(tmp_path / name, overwrite=True)
+
+
+def test_what_draws_is_named_if_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iem_xp.reproduction.drawing.util.find_spec", lambda name: None)
+    with pytest.raises(FigureError, match=r"pip install 'iem-xp\[figures\]'"):
+        check_figures(tmp_path, overwrite=False)

@@ -1,0 +1,270 @@
+"""The whole of `iem-xp reproduce`, on small made-up copies of every data set."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import downloads
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from iem_xp import baselines
+from iem_xp.runs.methods import Search
+from iem_xp_cli.main import cli
+
+MAKERS: dict[str, Callable[..., Path]] = {
+    "flowers": downloads.make_flowers102,
+    "flowers17": downloads.make_flowers17,
+    "cub": downloads.make_cub,
+    "lsun-car": downloads.make_lsun_car,
+    "folder": downloads.make_folder,
+}
+"""Each makes 10 images that are tested."""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def reproduce(kind: str, *arguments: str, status: int = 0, root: str = "data") -> Result:
+    given = ["reproduce", kind, "--root", root, "--device", "cpu", *arguments]
+    result = CliRunner().invoke(cli, given)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == status, result.output
+    return result
+
+
+def report(kind: str, *arguments: str, **options: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(reproduce(kind, *arguments, "--json", **options).stdout)
+    return found
+
+
+def lines(found: dict[str, Any], source: str, table: str = "results") -> dict[str, dict[str, Any]]:
+    return {line["method"]: line for line in found[table] if line["source"] == source}
+
+
+@pytest.mark.parametrize(
+    ("kind", "published"), [("flowers", 4), ("cub", 5), ("lsun-car", 4), ("flowers17", 0)]
+)
+def test_the_paper_s_rows_stand_beside_ours(here: Path, kind: str, published: int) -> None:
+    MAKERS[kind](here / "data")
+    found = report(kind, "--limit", "3")
+    assert len(lines(found, "paper")) == published
+    ours = lines(found, "here")
+    side = found["init_side"]
+    assert list(ours)[:6] == [
+        f"IEM ({side}, chosen without labels)",
+        "IEM, 44",
+        "IEM, 78",
+        "IEM, 92",
+        "IEM (chosen per image)",
+        "IEM (best per image by ground truth)",
+    ]
+    assert list(ours)[6:10] == [f"GrabCut, {side}" for side in baselines.SIDES]
+    assert [method.partition(",")[0] for method in list(ours)[10:]] == ["centred square", "centred ellipse"]
+    assert ours[f"IEM ({side}, chosen without labels)"]["either"] == ours[f"IEM, {side}"]["either"]
+    assert {line["n"] for line in ours.values()} == {3}
+    for line in ours.values():
+        assert all(line["either"][metric] >= line["fixed"][metric] for metric in line["fixed"])
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_what_cannot_be_used_is_named_and_counts_nowhere(here: Path, kind: str) -> None:
+    MAKERS[kind](here / "data", truncated=True, missing_mask=True)
+    found = report(kind, "--no-baselines", status=1)
+    assert found["n"] == 8
+    assert len(found["failed"]) == 2
+    assert {line["n"] for line in lines(found, "here").values()} == {8}
+    for failure in found["failed"]:
+        assert failure["name"]
+        assert failure["error"]
+    assert any(
+        "truncated" in failure["error"] or "decoded" in failure["error"] for failure in found["failed"]
+    )
+
+
+def test_grey_birds_and_webp_cars_are_read(here: Path) -> None:
+    downloads.make_cub(here / "data", gray=True)
+    assert report("cub", "--no-baselines")["n"] == 10
+    downloads.make_lsun_car(here / "cars", webp=True)
+    assert report("lsun-car", "--no-baselines", root="cars")["n"] == 10
+    unpacked = list((here / "iem-reproduce" / "lsun-car" / "images").rglob("*"))
+    assert {file.suffix for file in unpacked} == {".webp"}
+    assert len(unpacked) == 10
+
+
+def test_birds_without_masks_are_scored_by_their_boxes(here: Path) -> None:
+    downloads.make_cub(here / "data", masks=False)
+    found = report("cub", "--limit", "4")
+    (iem,) = (line for method, line in lines(found, "here").items() if "without labels" in method)
+    assert 0 <= iem["box_iou"] <= 1
+    assert iem["localisation"] in (0, 0.25, 0.5, 0.75, 1)
+    assert "either" not in iem
+
+
+def test_the_ablation_leaves_out_one_thing_at_a_time(here: Path) -> None:
+    downloads.make_folder(here / "data", n=3)
+    found = report("folder", "--no-baselines", "--ablate")
+    ours, paper = lines(found, "here", "ablation"), lines(found, "paper", "ablation")
+    assert [method.partition(" (")[0] for method in ours] == [
+        "IEM",
+        "lambda = 0",
+        "no smoothing",
+        "not restricted to the boundary",
+    ]
+    assert len(paper) == 8
+    assert paper["lambda = 0, flowers"]["either"]["iou"] == 0.680
+    configurations = {
+        study: json.loads(setting(here / "iem-reproduce" / "folder-data" / study))
+        for study in ("iem", "no-diversity", "no-smoothing", "any-pixel")
+    }
+    default = configurations.pop("iem")
+    changed = {
+        study: {key: value for key, value in configuration.items() if value != default[key]}
+        for study, configuration in configurations.items()
+    }
+    assert changed == {
+        "no-diversity": {"regularization": 0},
+        "no-smoothing": {"smooth": False},
+        "any-pixel": {"boundary_only": False},
+    }
+
+
+def setting(folder: Path) -> str:
+    database = sqlite3.connect(folder / "run.sqlite")
+    try:
+        ((value,),) = database.execute("SELECT value FROM meta WHERE key = 'configuration'").fetchall()
+    finally:
+        database.close()
+    return str(value)
+
+
+def test_it_continues_where_it_was_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloads.make_folder(here / "data")
+    whole = report("folder", "--no-baselines", "-o", "whole", "--workers", "1")
+    find, count = Search.find, 0
+
+    def interrupted(search: Search, images: np.ndarray) -> Any:
+        nonlocal count
+        count += len(images)
+        if count > 4:
+            raise KeyboardInterrupt
+        return find(search, images)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "find", interrupted)
+        stopped = reproduce("folder", "--no-baselines", "-o", "parts", "--workers", "1", status=130)
+    assert "of 10 images are segmented; the same command continues" in stopped.stderr
+    computed = []
+    monkeypatch.setattr(
+        Search, "find", lambda search, images: computed.append(len(images)) or find(search, images)
+    )
+    parts = report("folder", "--no-baselines", "-o", "parts", "--workers", "1")
+    assert 0 < sum(computed) < 10
+    assert parts["results"] == whole["results"]
+    computed.clear()
+    assert report("folder", "--no-baselines", "-o", "parts")["results"] == whole["results"]
+    assert not computed
+
+
+def test_the_scores_of_every_image_are_kept(here: Path) -> None:
+    downloads.make_folder(here / "data", n=4)
+    found = report("folder")
+    with (here / "iem-reproduce" / "folder-data" / "scores.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 * (3 + 3 * len(baselines.SIDES))
+    for side in (44, 78, 92):
+        scores = [
+            float(row["fixed_miou"]) for row in rows if (row["method"], row["side"]) == ("iem", str(side))
+        ]
+        assert np.mean(scores) == pytest.approx(lines(found, "here")[f"IEM, {side}"]["fixed"]["miou"])
+
+
+def test_every_format_has_every_line(here: Path) -> None:
+    downloads.make_folder(here / "data", n=3)
+    expected = len(report("folder", "--ablate")["results"]) + 4 + 8
+    text = reproduce("folder", "--ablate").stdout
+    markdown = reproduce("folder", "--ablate", "--format", "markdown").stdout
+    table = list(csv.DictReader(StringIO(reproduce("folder", "--ablate", "--format", "csv").stdout)))
+    assert len(table) == expected
+    assert sum(line.startswith("| ") for line in markdown.splitlines()) == expected + 4
+    for row in table:
+        shown = f"{100 * float(row['either_iou']):.1f}"
+        assert any(row["method"] in line and shown in line for line in text.splitlines())
+    assert "in the paper" in text
+
+
+def test_figures_are_drawn(here: Path) -> None:
+    downloads.make_folder(here / "data", n=3)
+    result = reproduce("folder", "--no-baselines", "--figures", "drawn")
+    names = {"figure-3.png", "results.png", "curve.png", "curve.csv"}
+    assert {file.name for file in (here / "drawn").iterdir()} == names
+    assert all(f"drawn/{name}" in result.stderr for name in names)
+    assert np.asarray(Image.open(here / "drawn" / "results.png")).std() > 10
+    with (here / "drawn" / "curve.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [rows[0]["updates"], rows[-1]["updates"]] == ["0", "150"]
+    found = report("folder", "--no-baselines")
+    iem = found["results"][0]
+    assert float(rows[-1]["either_iou"]) == pytest.approx(iem["either"]["iou"], abs=0.02)
+    assert "--overwrite" in reproduce("folder", "--figures", "drawn", status=2).stderr
+
+
+def test_figures_without_true_masks_leave_figure_3_out(here: Path) -> None:
+    downloads.make_folder(here / "data", n=3, masks=False, boxes=True)
+    reproduce("folder", "--no-baselines", "--figures", "drawn")
+    assert {file.name for file in (here / "drawn").iterdir()} == {"results.png", "curve.png", "curve.csv"}
+
+
+def test_runs_of_another_data_set_are_not_continued(here: Path) -> None:
+    downloads.make_folder(here / "data", n=2)
+    downloads.make_folder(here / "other", n=2)
+    reproduce("folder", "--no-baselines", "-o", "out")
+    refused = reproduce("folder", "--no-baselines", "-o", "out", root="other", status=2)
+    assert "root:" in refused.stderr
+    assert "--overwrite" in refused.stderr
+    assert report("folder", "--no-baselines", "-o", "out", "--overwrite", root="other")["n"] == 2
+
+
+def test_each_root_has_its_own_runs_by_default(here: Path) -> None:
+    for name in ("a", "b"):
+        downloads.make_folder(here / name, n=2)
+        assert report("folder", "--no-baselines", root=name)["n"] == 2
+    assert {folder.name for folder in (here / "iem-reproduce").iterdir()} == {"folder-a", "folder-b"}
+
+
+def test_grabcut_is_left_out_aloud_where_opencv_is_missing(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloads.make_folder(here / "data", n=2)
+    monkeypatch.setattr(baselines.util, "find_spec", lambda name: None)
+    result = reproduce("folder")
+    assert "pip install 'iem-xp[baselines]'" in result.stderr
+    assert "GrabCut" not in result.stdout
+    assert "centred ellipse" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("folder",), "data"),
+        (("flowers",), "robots.ox.ac.uk"),
+        (("cub",), "caltech"),
+        (("lsun-car",), "yf.io"),
+        (("birds",), "is not one of"),
+    ],
+)
+def test_a_data_set_that_is_not_there_is_wrong_usage(arguments: tuple[str, ...], message: str) -> None:
+    assert message in reproduce(*arguments, status=2).stderr
+    assert not Path("iem-reproduce").exists()

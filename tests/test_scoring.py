@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
+from PIL import Image
+
+from iem_xp import metrics
+from iem_xp.boxes import Box
+from iem_xp.datasets import Dataset, Example
+from iem_xp.images import ImageError
+from iem_xp.labels import to_labels
+from iem_xp.reproduction.scoring import Choices, Found, Scoring, fitted_truth, list_figures, score_runs
+from iem_xp.reproduction.studies import GRABCUT, IEM, Study, find_sources, source_of
+from iem_xp.runs.records import Candidate, Entry
+from iem_xp.runs.store import Run
+
+WIDTH, HEIGHT = 160, 96
+
+
+def flat(value: float) -> dict[str, float]:
+    return dict.fromkeys(MASK_FIGURES, value)
+
+
+def found(*pairs: tuple[float, float]) -> list[Found]:
+    """What each square found, as pairs of inpainting error and score."""
+    return [Found(side, error, flat(score)) for side, (error, score) in zip((44, 78, 92), pairs, strict=True)]
+
+
+@pytest.fixture
+def choices() -> Choices:
+    choices = Choices(IEM, MASK_FIGURES)
+    choices.add(found((0.9, 0.1), (0.5, 0.4), (0.6, 0.3)))
+    choices.add(found((0.2, 0.6), (0.7, 0.7), (0.5, 0.8)))
+    return choices
+
+
+def test_the_protocol_takes_the_square_of_highest_mean_error(choices: Choices) -> None:
+    assert choices.side == 78  # 0.6, of 0.55, 0.6, 0.55
+    assert choices.for_data_set.means.mean["fixed_iou"] == pytest.approx(0.55)
+    assert choices.for_data_set.means.n == 2
+
+
+def test_each_image_may_take_the_square_of_its_highest_error(choices: Choices) -> None:
+    assert choices.for_each_image.means.mean["either_dice"] == pytest.approx((0.1 + 0.7) / 2)
+
+
+def test_the_bound_takes_the_square_that_the_truth_likes_best(choices: Choices) -> None:
+    assert choices.by_truth.means.mean["either_iou"] == pytest.approx((0.4 + 0.8) / 2)
+
+
+def test_every_square_has_a_row_and_the_best_of_them_is_known(choices: Choices) -> None:
+    means = [row.means.mean["either_iou"] for row in choices.for_each_side]
+    assert means == pytest.approx([0.35, 0.55, 0.55])
+    assert choices.best_side.means.mean["either_iou"] == pytest.approx(0.55)
+
+
+# ---- Runs against a data set
+
+
+def subject(number: int) -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[20:70, 50 + number : 100 + number] = True
+    return mask
+
+
+def example(folder: Path, number: int, **fields: Any) -> Example:
+    file = folder / f"{number}.png"
+    noise = np.random.default_rng(number).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file)
+    given: dict[str, Any] = {"read_truth": lambda: to_labels(subject(number)), **fields}
+    return Example(f"{number}", file, **given)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return Dataset("three images", [example(tmp_path, number) for number in range(3)])
+
+
+def candidate(side: int, number: int) -> Candidate:
+    """A mask that depends on the square, and its error, which does on both."""
+    mask = np.zeros((128, 128), bool)
+    mask[20:90, side // 4 : 100] = True
+    return Candidate(side, mask, inpainting_error=1 / (1 + abs(side - 78) + number), updates=9)
+
+
+def make_run(folder: Path, study: Study, dataset: Dataset, *, without: str | None = None) -> Run:
+    """A run as the study would make it, with an image that failed."""
+    run = Run.create(folder / study.name, {})
+    for number, one in enumerate(dataset):
+        source = source_of(one, folder)
+        if one.name == without:
+            run.record_failed(source, "out of luck")
+            continue
+        sides = study.settings.config.init_sides
+        run.record_candidates(Entry(source, WIDTH, HEIGHT, 0.1), [candidate(side, number) for side in sides])
+    return run
+
+
+def score(dataset: Dataset, folder: Path, without: str | None = None, **options: Any) -> Scoring:
+    with make_run(folder, IEM, dataset) as iem, make_run(folder, GRABCUT, dataset, without=without) as other:
+        return score_runs(dataset, {IEM: iem, GRABCUT: other}, folder, workers=2, **options)
+
+
+def test_masks_are_scored_against_the_truth_cut_as_the_paper_does(dataset: Dataset, tmp_path: Path) -> None:
+    scoring = score(dataset, tmp_path)
+    assert (scoring.n, scoring.failed) == (3, {})
+    row = scoring.choices["iem"].for_data_set
+    expected = [
+        metrics.iou(candidate(78, number).mask[None], fitted_truth(one, HEIGHT, WIDTH).foreground[None])
+        for number, one in enumerate(dataset)
+    ]
+    assert row.means.mean["fixed_iou"] == pytest.approx(np.mean(expected))
+
+
+def test_the_truth_is_scaled_and_cropped_like_its_image(dataset: Dataset) -> None:
+    truth = fitted_truth(dataset.examples[0], HEIGHT, WIDTH)
+    assert truth.foreground.shape == (128, 128)
+    rows, columns = (np.flatnonzero(truth.foreground.any(axis=axis)) for axis in (1, 0))
+    scale, offset = 128 / HEIGHT, (int(128 * WIDTH / HEIGHT) - 128) / 2
+    assert abs(rows[0] - 20 * scale) <= 1
+    assert abs(rows[-1] + 1 - 70 * scale) <= 1
+    assert abs(columns[0] - (50 * scale - offset)) <= 1
+    assert abs(columns[-1] + 1 - (100 * scale - offset)) <= 1
+
+
+def test_an_image_counts_in_every_study_or_in_none(dataset: Dataset, tmp_path: Path) -> None:
+    scoring = score(dataset, tmp_path, without="1")
+    assert scoring.n == 2
+    assert scoring.failed == {"1": "out of luck"}
+    assert {choices.for_data_set.means.n for choices in scoring.choices.values()} == {2}
+
+
+def test_every_score_is_handed_over_in_the_order_of_the_data_set(dataset: Dataset, tmp_path: Path) -> None:
+    seen = []
+    score(dataset, tmp_path, watch=lambda name, study, found: seen.append((name, study.name, len(found))))
+    expected = [(name, study, count) for name in "012" for study, count in (("iem", 3), ("grabcut", 4))]
+    assert seen == expected
+
+
+def unreadable() -> np.ndarray:
+    raise ImageError("mask.png: the file is empty")
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"read_truth": unreadable}, "mask.png: the file is empty"),
+        ({"read_truth": lambda: to_labels(subject(1).T)}, "1: its true mask, 96 x 160, is not of its image"),
+        ({"read_truth": None}, "1: has no true mask"),
+    ],
+)
+def test_a_truth_that_cannot_be_used_costs_its_image_alone(
+    dataset: Dataset, tmp_path: Path, fields: dict[str, Any], cause: str
+) -> None:
+    examples = [dataset.examples[0], example(tmp_path, 1, **fields), dataset.examples[2]]
+    scoring = score(Dataset("", examples), tmp_path)
+    assert scoring.n == 2
+    assert list(scoring.failed) == ["1"]
+    assert cause in scoring.failed["1"]
+
+
+def test_an_image_that_is_in_no_run_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    with make_run(tmp_path, IEM, Dataset("", dataset.examples[:2])) as run:
+        scoring = score_runs(dataset, {IEM: run}, tmp_path, workers=1)
+    assert scoring.failed == {"2": "has not been segmented"}
+
+
+def test_boxes_alone_are_scored_at_the_size_of_the_masks(tmp_path: Path) -> None:
+    boxes = Dataset("", [example(tmp_path, 0, read_truth=None, box=Box(50, 20, 50, 50))])
+    assert list_figures(boxes) == BOX_FIGURES
+    scoring = score(boxes, tmp_path)
+    scale, offset = 128 / HEIGHT, round((int(128 * WIDTH / HEIGHT) - 128) / 2)
+    left, top, right, bottom = 50 * scale - offset, 20 * scale, 100 * scale - offset, 70 * scale
+    across, down = min(100, right) - max(19, left), min(90, bottom) - max(20, top)
+    union = (right - left) * (bottom - top) + (100 - 19) * (90 - 20) - across * down
+    found_iou = scoring.choices["iem"].for_data_set.means.mean["box_iou"]
+    assert found_iou == pytest.approx(across * down / union, abs=0.01)
+
+
+def test_masks_and_boxes_are_scored_together_if_all_have_both(dataset: Dataset, tmp_path: Path) -> None:
+    both = [example(tmp_path, number, box=Box(50, 20, 50, 50)) for number in range(3)]
+    assert list_figures(Dataset("", both)) == (*MASK_FIGURES, *BOX_FIGURES)
+    assert list_figures(Dataset("", [*both[:2], dataset.examples[2]])) == MASK_FIGURES
+
+
+def test_images_without_a_file_are_unpacked_and_those_that_are_not_there_left_out(tmp_path: Path) -> None:
+    contents = example(tmp_path, 0).file
+    assert isinstance(contents, Path)
+
+    def gone() -> bytes:
+        raise ImageError("no such key")
+
+    packed = Dataset("", [Example("a/b", contents.read_bytes), Example("c", gone)])
+    (source,) = find_sources(packed, tmp_path / "images")
+    assert source.mask == "a/b.png"
+    assert source.path.read_bytes() == contents.read_bytes()
+    with make_run(tmp_path, IEM, Dataset("", packed.examples[:1])) as run:
+        scoring = score_runs(packed, {IEM: run}, tmp_path / "images", workers=1)
+    assert scoring.failed["c"] == "no such key"

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import csv
+from io import StringIO
+
+import pytest
+from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, Means
+
+from iem_xp.reproduction.published import ABLATIONS, RESULTS, Published
+from iem_xp.reproduction.scoring import Row
+from iem_xp.reproduction.tables import Line, Table, to_csv
+
+
+def measured(figures: tuple[str, ...] = MASK_FIGURES) -> Line:
+    means = Means(figures)
+    for value in (0.5, 0.75):
+        means.add(dict.fromkeys(figures, value))
+    return Line.measured(Row("IEM (78)", means))
+
+
+def table(figures: tuple[str, ...] = MASK_FIGURES) -> Table:
+    lines = [Line.published(Published("ReDO", 0.879, 0.764)), measured(figures)]
+    return Table("flowers, 2 images", figures, lines)
+
+
+def test_the_text_shows_per_cent_and_the_error_of_the_iou() -> None:
+    title, polarities, headings, redo, iem = table().to_text().splitlines()
+    assert title == "flowers, 2 images"
+    assert polarities.split() == ["either", "fixed"]
+    assert headings.split() == ["method", "from", *["accuracy", "IoU", "mIoU", "DICE"] * 2]
+    assert redo.split() == ["ReDO", "paper", "87.9", "76.4", *["-"] * 6]
+    assert iem.split()[:7] == ["IEM", "(78)", "here", "62.5", "62.5", "±12.5", "62.5"]
+    assert polarities.index("either") == len(headings[: headings.index("accuracy")])
+
+
+def test_markdown_names_the_polarity_of_every_column() -> None:
+    _, _, headings, rule, *rows = table().to_markdown().splitlines()
+    assert headings.startswith(
+        "| method | from | either accuracy | either IoU | either mIoU | either DICE | fixed"
+    )
+    assert {line.count("|") for line in (headings, rule, *rows)} == {11}
+
+
+def test_boxes_have_no_polarity() -> None:
+    assert table(BOX_FIGURES).to_markdown().splitlines()[2] == "| method | from | box IoU | localised |"
+    assert "either" not in table(BOX_FIGURES).to_text()
+
+
+def test_csv_is_not_rounded_and_has_one_head() -> None:
+    rows = list(csv.DictReader(StringIO(to_csv([table(), table()]))))
+    assert len(rows) == 4
+    assert rows[0]["either_iou"] == "0.764"
+    assert rows[0]["fixed_iou"] == rows[0]["n"] == ""
+    assert rows[1]["n"] == "2"
+    assert float(rows[1]["fixed_dice_standard_error"]) == 0.125
+
+
+def test_json_has_figures_by_polarity() -> None:
+    line = measured((*MASK_FIGURES, *BOX_FIGURES)).as_dict()
+    assert line["either"] == {"accuracy": 0.625, "iou": 0.625, "miou": 0.625, "dice": 0.625}
+    assert line["fixed"] == line["either"]
+    assert (line["box_iou"], line["n"], line["source"]) == (0.625, 2, "here")
+    assert line["standard_error"]["either"]["iou"] == 0.125
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_the_paper_s_own_rows_are_of_either_polarity(kind: str) -> None:
+    for row in RESULTS[kind]:
+        means = Line.published(row).means
+        assert set(means) == set(MASK_FIGURES[:4])
+        assert all(figure.startswith("either") for figure in means)
+        assert all(value is None or 0 < value < 1 for value in means.values())
+
+
+def test_the_paper_s_ablation_starts_from_its_own_result() -> None:
+    for kind in ("cub", "flowers"):
+        (iem,) = (row for row in RESULTS[kind] if row.method == "IEM")
+        assert ABLATIONS["iem"]._asdict()[kind] == iem.iou
