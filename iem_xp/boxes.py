@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,7 +104,7 @@ def read_boxes(file: str | os.PathLike[str]) -> dict[str, Box]:
                 name = row["image"]
                 if name in boxes:
                     raise BoxError(f"{file}, line {rows.line_num}: a second box of {name}")
-                boxes[name] = _parsed(row, f"{file}, line {rows.line_num}")
+                boxes[name] = parse_box([row[c] for c in COLUMNS[1:]], f"{file}, line {rows.line_num}")
     except OSError as error:
         raise BoxError(f"{file}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -113,9 +114,10 @@ def read_boxes(file: str | os.PathLike[str]) -> dict[str, Box]:
     return boxes
 
 
-def _parsed(row: dict[str, str], place: str) -> Box:
+def parse_box(numbers: Sequence[str], place: str) -> Box:
+    """Box of four numbers as text: x, y, width, height; a BoxError names their `place` if they are none."""
     try:
-        box = Box(*(float(row[column]) for column in COLUMNS[1:]))
+        box = Box(*map(float, numbers))
     except (TypeError, ValueError) as error:
         raise BoxError(f"{place}: not four numbers: {error}") from error
     if not all(map(np.isfinite, box)) or box.width <= 0 or box.height <= 0:

@@ -12,7 +12,7 @@ from iem_xp.labels import Labels
 
 
 class DatasetError(ValueError):
-    """A data set is not as it was published; the message says what is missing and where to get it."""
+    """A data set cannot be read as asked; the message says what is missing, and where to get it."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,16 @@ class Example:
         return None if self.read_truth is None else self.read_truth()
 
     def unpack(self, folder: Path) -> Path:
-        """Return the image's file, which is written below `folder` if it has none of its own."""
+        """Return the image's file; one of no file of its own is written below `folder`, unless it is there.
+
+        Its name gets the suffix that its contents call for. An ImageError says so if there are none.
+        """
         if isinstance(self.file, Path):
             return self.file
-        file = folder / self.name
+        contents = self.file()
+        file = folder / f"{self.name}{_suffix(contents)}"
         if not file.exists():
-            write_atomically(file, self.file())
+            write_atomically(file, contents)
         return file
 
 
@@ -86,3 +90,9 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Example]:
         return iter(self.examples)
+
+
+def _suffix(contents: bytes) -> str:
+    if contents[8:12] == b"WEBP":
+        return ".webp"
+    return ".png" if contents.startswith(b"\x89PNG") else ".jpg"
