@@ -100,10 +100,12 @@ def read_boxes(file: str | os.PathLike[str]) -> dict[str, Box]:
                     f"{file}: has no column {', '.join(missing)}; its first line must be {','.join(COLUMNS)}"
                 )
             for row in rows:
-                name = row["image"]
+                name, place = row["image"], f"{file}, line {rows.line_num}"
+                if not name:
+                    raise BoxError(f"{place}: names no image")
                 if name in boxes:
-                    raise BoxError(f"{file}, line {rows.line_num}: a second box of {name}")
-                boxes[name] = _parsed(row, f"{file}, line {rows.line_num}")
+                    raise BoxError(f"{place}: a second box of {name}")
+                boxes[name] = _parsed(row, place)
     except OSError as error:
         raise BoxError(f"{file}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -114,6 +116,8 @@ def read_boxes(file: str | os.PathLike[str]) -> dict[str, Box]:
 
 
 def _parsed(row: dict[str, str], place: str) -> Box:
+    if None in row:  # the key of what DictReader has no column for
+        raise BoxError(f"{place}: has more values than there are columns; decimals need a point, not a comma")
     try:
         box = Box(*(float(row[column]) for column in COLUMNS[1:]))
     except (TypeError, ValueError) as error:
