@@ -101,10 +101,16 @@ def read_boxes(file: str | os.PathLike[str]) -> dict[str, Box]:
                     f"{file}: has no column {', '.join(missing)}; its first line must be {','.join(COLUMNS)}"
                 )
             for row in rows:
-                name = row["image"]
+                name, place = row["image"], f"{file}, line {rows.line_num}"
+                if not name:
+                    raise BoxError(f"{place}: names no image")
                 if name in boxes:
-                    raise BoxError(f"{file}, line {rows.line_num}: a second box of {name}")
-                boxes[name] = parse_box([row[c] for c in COLUMNS[1:]], f"{file}, line {rows.line_num}")
+                    raise BoxError(f"{place}: a second box of {name}")
+                if None in row:  # the key of what DictReader has no column for
+                    raise BoxError(
+                        f"{place}: has more values than there are columns; decimals need a point, not a comma"
+                    )
+                boxes[name] = parse_box([row[column] for column in COLUMNS[1:]], place)
     except OSError as error:
         raise BoxError(f"{file}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:

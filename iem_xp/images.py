@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 from imageio.core.request import InitializationError
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+
+from iem_xp.files import replacing
 
 Fit = Literal["whole", "crop"]
 Pixels = NDArray[np.uint8]
@@ -185,17 +186,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
     What was at `path` is replaced. Where that fails, the OSError is passed on and nothing is left behind.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, since a rename is atomic only within a file system; opened as any other file,
-    # since those of `tempfile` are closed to everyone else.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _decode(data: bytes) -> Photograph:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from iem_xp.images import ImageError, Mask, read_image
 
@@ -41,13 +42,13 @@ def read_labels(source: str | os.PathLike[str] | bytes) -> Labels:
     Raises
     ------
     ImageError
-        If the file cannot be read, or holds colours or more than 8 bits.
+        If the file cannot be read, or holds colours, transparency, several frames or more than 8 bits.
     """
     photograph = read_image(source)
     name = "" if isinstance(source, bytes) else f"{os.fspath(source)}: "
     remedy = "write masks as 8-bit grey PNG: 255 foreground, 0 background, 128 ignored"
-    if any("stretched" in note for note in photograph.notes):
-        raise ImageError(f"{name}is a mask of more than 8 bits; {remedy}")
+    if photograph.notes:  # Something was left out or altered, which may have been what matters.
+        raise ImageError(f"{name}is no plain mask: {', '.join(photograph.notes)}; {remedy}")
     values = photograph.pixels[..., 0]
     if (photograph.pixels != values[..., None]).any():
         raise ImageError(f"{name}is a picture in colours, not a mask; {remedy}")
@@ -63,3 +64,8 @@ def to_labels(foreground: Mask, ignored: Mask | None = None) -> Labels:
 def to_truth(labels: Labels) -> Truth:
     """Split labels into the foreground and what is ignored."""
     return Truth(labels == FOREGROUND, labels == IGNORED)
+
+
+def resize_labels(labels: Labels, height: int, width: int) -> Labels:
+    """Resize labels by nearest neighbour (Pillow's), so that they never mix."""
+    return np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))

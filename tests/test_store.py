@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from iem_xp.runs.candidates import _packed, _unpacked
 from iem_xp.runs.database import FORMAT_VERSION, RunError
 from iem_xp.runs.naming import Source
-from iem_xp.runs.records import Candidate, Entry
-from iem_xp.runs.store import Counts, Failure, Run
+from iem_xp.runs.records import Candidate, Counts, Entry, Failure
+from iem_xp.runs.store import Run
 
 CONFIGURATION = {"iterations": 150, "init_sides": (44, 78), "sigma": 5.0}
 
@@ -202,6 +202,20 @@ def test_a_mask_is_never_shared(run: Run, state: str) -> None:
     assert renamed.mask.startswith("sub/a.webp-")
     record_done(run, renamed)
     assert run.admit([second]) == []
+
+
+def test_the_images_that_are_done_come_by_the_names_of_their_masks(run: Run) -> None:
+    odd = Source(Path(os.fsdecode(b"/images/\xff.jpg")), os.fsdecode(b"\xff.png"))
+    sources = (source("a.jpg"), source("b.jpg", "sub/b.png"), odd)
+    for image in reversed(sources):
+        record_done(run, image, notes="alpha ignored")
+    run.record_failed(source("c.jpg"), "truncated")
+    wait(run, source("d.jpg"), [0.1])
+    expected = [
+        ENTRY._replace(source=image, notes="alpha ignored")
+        for image in (source("a.jpg"), source("b.jpg", "sub/b.png"), odd)
+    ]
+    assert list(run.segmented()) == expected
 
 
 def test_a_done_image_replaces_its_failure_and_not_the_reverse(run: Run) -> None:

@@ -28,7 +28,7 @@ from iem_xp_cli.options import (
     settings_options,
     take_device,
 )
-from iem_xp_cli.session import messages, search, segment_folder
+from iem_xp_cli.session import left_out, messages, printable, search, segment_folder
 
 LISTED = 20
 """Failures listed in full."""
@@ -155,10 +155,7 @@ def segment_stream(settings: Settings, device: str, engine: EngineOption) -> Non
 def _remarks(folder: Path, images: ImageSearch, summary: dict[str, Any]) -> Iterator[str]:
     """What a user should know beyond the summary: what was left out, and each failure with its cause."""
     if images.left_out:
-        kinds = ", ".join(
-            f"{count} {suffix or 'without suffix'}" for suffix, count in images.left_out.items()
-        )
-        yield f"not images, left out: {kinds}"
+        yield left_out(images.left_out)
     for note, count in summary["notes"].items():
         yield f"{note}: {count} image(s)"
     if summary["rewritten"]:
@@ -172,14 +169,9 @@ def _remarks(folder: Path, images: ImageSearch, summary: dict[str, Any]) -> Iter
         with Run.open(folder) as run:
             failed, failures = run.counts().failed, run.failures(LISTED)
         for failure in failures:
-            yield f"failed: {_printable(failure.error)}"
+            yield f"failed: {printable(failure.error)}"
         if failed > len(failures):
             yield f"... {failed} in the whole run: table images of {folder / 'run.sqlite'}"
-
-
-def _printable(text: str) -> str:
-    """A message on one line, whatever is in a file's name."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _as_text(summary: dict[str, Any], settings: Settings) -> str:

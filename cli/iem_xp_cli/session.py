@@ -38,9 +38,20 @@ def messages() -> Iterator[None]:
         raise click.ClickException(f"{error}; the same command continues once this is mended") from error
 
 
+def left_out(files: Mapping[str, int]) -> str:
+    """Return a line on the files that are no images, of which `files` has the number by suffix."""
+    kinds = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in files.items())
+    return f"not images, left out: {kinds}"
+
+
+def printable(text: str) -> str:
+    """Return a message on one line, whatever is in a file's name."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 @contextmanager
-def _bar(title: str, total: int) -> Iterator[Advance]:
-    """Progress, rate and time left, on a terminal and if there is something to do."""
+def progress(title: str, total: int) -> Iterator[Advance]:
+    """Show progress, rate and time left, on a terminal and if there is something to do."""
     with tqdm(total=total, desc=title, unit="image", disable=None if total else True, smoothing=0.05) as bar:
         yield bar.update
 
@@ -122,9 +133,9 @@ def segment_folder(
         )
         waiting = run.counts().waiting
         try:
-            with _bar(title, total) as advance:
+            with progress(title, total) as advance:
                 segmenter.segment(sources, advance, total)
-            with _bar("writing masks", segmenter.choose_square()) as advance:
+            with progress("writing masks", segmenter.choose_square()) as advance:
                 segmenter.write_masks(advance)
         except KeyboardInterrupt:
             counts = run.counts()

@@ -87,7 +87,8 @@ def draw(points: list[Point], title: str) -> bytes:
     figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
     left = figure.subplots()
     updates = [point.updates for point in points]
-    lines = left.plot(updates, [point.inpainting_error for point in points], "k", label="inpainting error")
+    errors = np.array([point.inpainting_error for point in points], float)
+    lines = left.plot(updates, errors, "k", label="inpainting error")
     left.set(title=title, xlabel="updates", ylabel="mean inpainting error $L_{inp}$")
     if points[0].either_iou is not None:
         right = left.twinx()

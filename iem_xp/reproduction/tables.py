@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
 
-from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
+from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, by_polarity
 from iem_xp.reproduction.published import Published
 from iem_xp.reproduction.scoring import Row
 
@@ -138,15 +138,3 @@ def _cell(line: Line, figure: str) -> str:
         return "-"
     spread = f" ±{100 * error:.1f}" if error is not None and figure in _WITH_ERROR else ""
     return f"{100 * mean:.1f}{spread}"
-
-
-def by_polarity(figures: Mapping[str, float | None]) -> dict[str, Any]:
-    """Figures by polarity and metric: ``{"either": {"iou": ...}, ..., "box_iou": ...}``."""
-    nested: dict[str, Any] = {}
-    for figure, value in figures.items():
-        if figure in MASK_FIGURES:
-            polarity, _, metric = figure.partition("_")
-            nested.setdefault(polarity, {})[metric] = value
-        else:
-            nested[figure] = value
-    return nested

@@ -1,7 +1,8 @@
-"""What a run knows of an image: when it has been read, and when it has been segmented."""
+"""What a run knows of an image: when it has been read, when it has been segmented, or why it has not."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from iem_xp.images import Mask
@@ -53,3 +54,18 @@ class Candidate(NamedTuple):
     mask: Mask
     inpainting_error: float
     updates: int
+
+
+class Failure(NamedTuple):
+    """An image that failed, and why."""
+
+    path: Path
+    error: str
+
+
+class Counts(NamedTuple):
+    """How many images of a run are in each state."""
+
+    done: int
+    failed: int
+    waiting: int

@@ -5,33 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.database import UNFINISHED, Database, RunError, stored_path, stored_text
 from iem_xp.runs.naming import Source, distinct
-from iem_xp.runs.records import FOLDERS, Candidate, Entry
+from iem_xp.runs.records import FOLDERS, Candidate, Counts, Entry, Failure
 
 _FILE = "run.sqlite"
 _OWN_FOLDERS = ("masks", "refined", "models", *FOLDERS.values())
-
-
-class Failure(NamedTuple):
-    """An image that failed, and why."""
-
-    path: Path
-    error: str
-
-
-class Counts(NamedTuple):
-    """How many images of a run are in each state."""
-
-    done: int
-    failed: int
-    waiting: int
 
 
 class Run:
@@ -92,7 +77,7 @@ class Run:
         """
         if overwrite:
             cls.clear(folder)
-        elif _is_run(folder):
+        elif is_run(folder):
             raise RunError(f"{folder}: is a run already; use another -o, or --overwrite to replace it")
         else:
             _check_vacant(folder)
@@ -110,7 +95,7 @@ class Run:
         RunError
             If the folder is no run, or was made by a newer version.
         """
-        if not _is_run(folder):
+        if not is_run(folder):
             raise RunError(f"{folder}: not a run, there is no {_FILE} in it; make one with: iem-xp segment")
         return cls(folder, Database.open(folder / _FILE))
 
@@ -125,7 +110,7 @@ class Run:
         RunError
             As `create` and `open` do, and if the run was made with another configuration.
         """
-        if not _is_run(folder):
+        if not is_run(folder):
             return cls.create(folder, configuration, meta)
         run = cls.open(folder)
         there, now = run.get_meta("configuration"), json.loads(json.dumps(configuration))
@@ -156,7 +141,7 @@ class Run:
         RunError
             If the folder is neither a run, nor empty, nor missing.
         """
-        if not _is_run(folder):
+        if not is_run(folder):
             _check_vacant(folder)
             return
         # The database goes last: until then, the folder is known as a run and can be cleared again.
@@ -272,6 +257,14 @@ class Run:
         )
         return Counts(states.get("done", 0), states.get("failed", 0), self.candidates.count_unwritten(None))
 
+    def segmented(self) -> Iterator[Entry]:
+        """Iterate over the images that are done, in the order of their masks' names."""
+        query = (
+            "SELECT path, mask, width, height, seconds, notes FROM images WHERE status = 'done' ORDER BY mask"
+        )
+        for path, mask, *known in self._database.execute(query):
+            yield Entry(Source(Path(os.fsdecode(path)), os.fsdecode(mask)), *known)
+
     def failures(self, limit: int = -1) -> list[Failure]:
         """List the images that failed, by path; all of them, or the first so many."""
         query = "SELECT path, error FROM images WHERE status = 'failed' ORDER BY path LIMIT ?"
@@ -285,7 +278,8 @@ class Run:
         return mean
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run."""
     return (folder / _FILE).is_file()
 
 

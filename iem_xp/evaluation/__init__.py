@@ -1,0 +1,1 @@
+"""How well masks agree with what people drew: which belongs to which, scores, means."""

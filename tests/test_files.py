@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from iem_xp.files import replacing
+
+
+def test_a_file_is_there_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.txt"
+    with replacing(path) as temporary, temporary.open("w") as file:
+        file.write("half, ")
+        assert not path.exists()
+        file.write("whole")
+    assert path.read_text() == "half, whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_what_is_not_finished_leaves_the_old_file_alone(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("new")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
