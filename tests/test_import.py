@@ -14,9 +14,11 @@ PACKAGE = Path(iem_xp.__file__).parent
 HEAVY = {
     "click",
     "cupy",
+    "cv2",
     "imageio",
     "jax",
     "keras",
+    "lmdb",
     "matplotlib",
     "numba",
     "PIL",
@@ -28,6 +30,23 @@ HEAVY = {
 
 LAYERS = ["config", "arrays", "gaussian", "layout", "terms", "projection", "solver", "fused", "engines"]
 """The core from the ground up; segmentation and formulas stand beside each other on top of it."""
+
+ABOVE = [
+    "segmentation",
+    "formulas",
+    "metrics",
+    "files",
+    "images",
+    "rendering",
+    "labels",
+    "boxes",
+    "baselines",
+    "runs",
+    "datasets",
+    "evaluation",
+    "reproduction",
+]
+"""What is built on the core, from the ground up."""
 
 FUSED = ["compiling", "words", "tables", "filtering", "terms", "ascent"]
 """The compiled engine from the ground up; the package itself, on top of it, is handed to the engines."""
@@ -85,6 +104,20 @@ def test_no_array_is_asked_for_an_attribute_that_some_library_lacks(module):
 def test_a_module_imports_only_from_below(module):
     below = LAYERS[: LAYERS.index(module)] if module in LAYERS else LAYERS
     assert parts_used(file_of(module)) - {module} <= set(below)
+
+
+def test_every_module_has_its_place():
+    found = {path.stem for path in PACKAGE.glob("*.py")} | {
+        path.parent.name for path in PACKAGE.glob("*/*.py")
+    }
+    assert found - {"__init__"} == {*LAYERS, *ABOVE}
+
+
+@pytest.mark.parametrize("module", ABOVE)
+def test_what_is_built_on_the_core_imports_only_from_below(module):
+    files = [file_of(module), *(PACKAGE / module).glob("*.py")]
+    below = {*LAYERS, *ABOVE[: ABOVE.index(module)]}
+    assert set().union(*map(parts_used, files)) - {module} <= below
 
 
 @pytest.mark.parametrize("module", FUSED)

@@ -18,6 +18,10 @@ PACKAGES = (
     "array-api-compat",
     "imageio",
     "pillow",
+    "scipy",
+    "opencv-python-headless",
+    "lmdb",
+    "matplotlib",
     "cupy-cuda12x",
     "jax",
     "torch",
@@ -36,7 +40,7 @@ def command(as_json: bool) -> None:
         return
     click.echo(f"iem-xp {found['version']}, Python {found['python']}")
     for name, version in found["packages"].items():
-        click.echo(f"  {name:<18} {version or 'not installed'}")
+        click.echo(f"  {name:<22} {version or 'not installed'}")
     for device in found["devices"]:
         click.echo(f"device   {device['name']:<9} {'available' if device['available'] else device['reason']}")
     click.echo(f"engines  {', '.join(found['engines'])} ({_fused()})")
