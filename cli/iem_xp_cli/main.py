@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "segment": "Find a mask for every image, without labels or training.",
-    "evaluate": "Compare masks with ground truth: accuracy, IoU, mIoU, DICE, boxes.",
+    "evaluate": "Compare masks with true masks or boxes.",
     "demo": "Segment a few sample photographs and show the result.",
     "info": "Show versions, devices, engines and trainers, for instance for a bug report.",
 }
