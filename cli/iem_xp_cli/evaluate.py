@@ -80,7 +80,7 @@ def command(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Compare masks with ground truth.
+    """Compare masks with true masks or boxes.
 
     PREDICTED is a run, or a folder of masks. TRUTH is a folder of masks (255 foreground, 0 background, 128
     ignored), or a .csv file of boxes with the columns image,x,y,width,height, in pixels of the image. They

@@ -13,8 +13,8 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "segment": "Find a mask for every image, without labels or training.",
-    "evaluate": "Compare masks with ground truth: accuracy, IoU, mIoU, DICE, boxes.",
-    "reproduce": "Run the paper's protocol on a data set, and print its tables.",
+    "evaluate": "Compare masks with true masks or boxes.",
+    "reproduce": "Reproduce the paper's tables on a data set.",
     "demo": "Segment a few sample photographs and show the result.",
     "info": "Show versions, devices, engines and trainers, for instance for a bug report.",
 }
