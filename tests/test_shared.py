@@ -1,5 +1,6 @@
 """The published quality, on photographs that may not be distributed: the whole way from files to figures."""
 
+import json
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -11,7 +12,8 @@ from iem_xp.images import fit_truth
 from iem_xp.metrics import iou
 from iem_xp_cli.main import cli
 
-FOLDER = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "flowers17"
+DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+FOLDER = DATA / "flowers17"
 
 pytestmark = [
     pytest.mark.shared,
@@ -31,3 +33,24 @@ def test_the_papers_protocol_reaches_its_quality_on_flowers(tmp_path):
     options = {"masks": masks, "truth": truth == 255, "ignore": truth == 128}
     assert float(iou(**options, polarity="either").mean()) == pytest.approx(0.842, abs=0.003)
     assert float(iou(**options, polarity="fixed").mean()) == pytest.approx(0.837, abs=0.003)
+
+
+def test_the_papers_table_reaches_its_figures_on_cars(tmp_path):
+    arguments = ["reproduce", "folder", "--root", DATA / "cars", "-o", tmp_path / "runs", "--json"]
+    result = CliRunner().invoke(cli, [*map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["n"], report["failed"], report["init_side"]) == (134, [], 92)
+    expected = {
+        "IEM, 44": (0.523, 0.507, 0.003),
+        "IEM, 78": (0.545, 0.538, 0.003),
+        "IEM, 92": (0.531, 0.526, 0.003),
+        "IEM (chosen per image)": (0.512, 0.505, 0.003),
+        "GrabCut, 78": (0.422, 0.147, 0.010),
+        "GrabCut, 92": (0.471, 0.256, 0.010),
+        "GrabCut, 112": (0.512, 0.349, 0.010),
+    }
+    found = {line["method"]: line for line in report["results"]}
+    for method, (either, fixed, tolerance) in expected.items():
+        assert found[method]["either"]["iou"] == pytest.approx(either, abs=tolerance)
+        assert found[method]["fixed"]["iou"] == pytest.approx(fixed, abs=tolerance)
