@@ -10,12 +10,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import downloads
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+import downloads
 from iem_xp import baselines
 from iem_xp.runs.methods import Search
 from iem_xp_cli.main import cli

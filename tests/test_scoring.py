@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
 from PIL import Image
 
 from iem_xp import metrics
 from iem_xp.boxes import Box
 from iem_xp.datasets import Dataset, Example
+from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
 from iem_xp.images import ImageError
 from iem_xp.labels import to_labels
 from iem_xp.reproduction.scoring import Choices, Found, Scoring, fitted_truth, list_figures, score_runs

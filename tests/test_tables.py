@@ -4,8 +4,8 @@ import csv
 from io import StringIO
 
 import pytest
-from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, Means
 
+from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, Means
 from iem_xp.reproduction.published import ABLATIONS, RESULTS, Published
 from iem_xp.reproduction.scoring import Row
 from iem_xp.reproduction.tables import Line, Table, to_csv

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from iem_xp.files import replacing
 
 from iem_xp.arrays import usable_cpus
 from iem_xp.baselines import BaselineError, BaselineMethod, check_grabcut
 from iem_xp.datasets import KINDS, Dataset, DatasetError, open_dataset
 from iem_xp.engines import EngineOption
+from iem_xp.files import replacing
 from iem_xp.reproduction.drawing import FigureError, check_figures, draw_figures
 from iem_xp.reproduction.report import ablation_table, results_table
 from iem_xp.reproduction.scoring import Found, Scoring, list_figures, score_runs
