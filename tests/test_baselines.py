@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -97,6 +98,6 @@ def test_a_baseline_serves_as_the_method_of_a_run() -> None:
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(baselines.BaselineError, match=r"pip install 'iem-xp\[baselines\]'"):
         baselines.grabcut(flower(), start(78))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from importlib import resources
 from io import BytesIO
@@ -101,7 +102,7 @@ def test_a_curve_does_not_depend_on_how_many_images_are_followed_together(
 def test_a_curve_is_drawn_with_and_without_truth(images: np.ndarray, truths: list[Truth]) -> None:
     known = trace(zip(images, truths, strict=True), 78, CONFIG, "array")
     unknown = [point._replace(either_iou=None, fixed_iou=None) for point in known]
-    drawn = [Image.open(BytesIO(draw(points, "three images"))) for points in (known, unknown)]
+    drawn = [Image.open(BytesIO(draw(points, r"three $\fra images$"))) for points in (known, unknown)]
     assert drawn[0].size == drawn[1].size
     assert drawn[0].tobytes() != drawn[1].tobytes()
 
@@ -118,6 +119,6 @@ def test_figures_that_are_there_are_not_overwritten_unasked(tmp_path: Path, name
 
 
 def test_what_draws_is_named_if_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iem_xp.reproduction.drawing.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(FigureError, match=r"pip install 'iem-xp\[figures\]'"):
         check_figures(tmp_path, overwrite=False)

@@ -19,6 +19,7 @@ from iem_xp.baselines import BaselineError, BaselineMethod, check_grabcut
 from iem_xp.datasets import KINDS, Dataset, DatasetError, open_dataset
 from iem_xp.engines import EngineOption
 from iem_xp.files import replacing
+from iem_xp.images import ImageError
 from iem_xp.reproduction.drawing import FigureError, check_figures, draw_figures
 from iem_xp.reproduction.report import ablation_table, results_table
 from iem_xp.reproduction.scoring import Found, Scoring, list_figures, score_runs
@@ -105,9 +106,11 @@ def command(
     Exit status: 0 all well, 1 some images could not be segmented or scored, 2 wrong usage, 130 interrupted.
     """
     with _messages():
+        if split in KINDS[kind].splits[:1]:
+            split = None  # the default by its name makes the same runs
         dataset = open_dataset(kind, root, split)
-        if limit is not None:
-            dataset = replace(dataset, examples=dataset.examples[:limit])
+        dataset = replace(dataset, title=printable(dataset.title), examples=dataset.examples[:limit])
+        list_figures(dataset)
         if figures is not None:
             check_figures(figures, overwrite)
         studies = _list_studies(ablate, baselines)
@@ -126,16 +129,16 @@ def command(
         tables = [results_table(kind, dataset.title, scoring)]
         if ablate:
             tables.append(ablation_table(kind, dataset.title, scoring))
-        if figures is not None and scoring.n:
-            with Run.open(folder / IEM.name) as run:
-                drawn = draw_figures(dataset, scoring, run, folder / _IMAGES, figures, engine)
-            click.echo(f"figures: {', '.join(map(str, drawn))}", err=True)
     for remark in _remarks(scoring):
         click.echo(remark, err=True)
     if as_json or as_format == "json":
         click.echo(json.dumps(_as_dict(kind, dataset, scoring, tables, folder)))
     else:
         click.echo(_formatted(tables, as_format), nl=False)
+    if figures is not None and scoring.n:
+        with _messages(), Run.open(folder / IEM.name) as run:
+            drawn = draw_figures(dataset, scoring, run, folder / _IMAGES, figures, engine)
+        click.echo(f"figures: {', '.join(map(str, drawn))}", err=True)
     if scoring.failed:
         sys.exit(1)
 
@@ -147,6 +150,8 @@ def _messages() -> Iterator[None]:
             yield
     except (DatasetError, FigureError) as error:
         raise click.UsageError(str(error)) from error
+    except ImageError as error:  # of an image that was scored, but has changed since it was segmented
+        raise click.ClickException(f"no figures are drawn: {error}") from error
 
 
 def _list_studies(ablate: bool, baselines: bool) -> list[Study]:
@@ -237,14 +242,13 @@ def _formatted(tables: Sequence[Table], as_format: str) -> str:
 def _as_dict(
     kind: str, dataset: Dataset, scoring: Scoring, tables: Sequence[Table], folder: Path
 ) -> dict[str, Any]:
-    iem = scoring.choices[IEM.name]
     return {
         "dataset": kind,
         "title": dataset.title,
         "n": scoring.n,
         "failed": [{"name": name, "error": error} for name, error in scoring.failed.items()],
         "notes": list(dataset.notes),
-        "init_side": iem.side,
+        "init_side": scoring.choices[IEM.name].side if scoring.n else None,
         "runs": str(folder),
         **{
             key: [line.as_dict() for line in table.lines]
