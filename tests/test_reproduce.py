@@ -184,13 +184,14 @@ def test_it_continues_where_it_was_interrupted(here: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(Search, "find", interrupted)
-        stopped = reproduce("folder", "--no-baselines", "-o", "parts", "--workers", "1", status=130)
-    assert "of 10 images are segmented; the same command continues" in stopped.stderr
+        arguments = ["folder", "--no-baselines", "-o", "parts", "--workers", "1"]
+        stopped = reproduce(*arguments, "--overwrite", status=130)
+    assert "of 10 images are segmented; the same command without --overwrite continues" in stopped.stderr
     computed = []
     monkeypatch.setattr(
         Search, "find", lambda search, images: computed.append(len(images)) or find(search, images)
     )
-    parts = report("folder", "--no-baselines", "-o", "parts", "--workers", "1")
+    parts = report(*arguments)
     assert 0 < sum(computed) < 10
     assert parts["results"] == whole["results"]
     computed.clear()
@@ -315,7 +316,9 @@ def test_if_no_image_counts_no_square_is_chosen(here: Path) -> None:
     downloads.make_folder(here / "data", n=2)
     for file in (here / "data" / "masks").rglob("*.png"):
         downloads.cut(file)
-    found = report("folder", "--no-baselines", "--figures", "drawn", status=1)
+    result = reproduce("folder", "--no-baselines", "--figures", "drawn", "--json", status=1)
+    assert "no figures are drawn: no image counts" in result.stderr
+    found = json.loads(result.stdout)
     assert (found["n"], found["init_side"], len(found["failed"])) == (0, None, 2)
     assert {line["either"]["iou"] for line in found["results"]} == {None}
     assert not (here / "drawn").exists()

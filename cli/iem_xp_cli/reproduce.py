@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 
-from iem_xp.arrays import usable_cpus
 from iem_xp.baselines import BaselineError, BaselineMethod, check_grabcut
 from iem_xp.datasets import KINDS, Dataset, DatasetError, open_dataset
 from iem_xp.engines import EngineOption
@@ -27,12 +26,10 @@ from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, Study, 
 from iem_xp.reproduction.tables import Table, to_csv
 from iem_xp.runs.methods import Method
 from iem_xp.runs.store import Run
-from iem_xp_cli.options import check_engine, device_option, engine_option, take_device
-from iem_xp_cli.session import messages, printable, progress, search, segment_folder
+from iem_xp_cli.options import check_engine, device_option, engine_option, take_device, workers_option
+from iem_xp_cli.session import listed, messages, printable, progress, search, segment_folder
 
 FORMATS = ("text", "markdown", "csv", "json")
-LISTED = 20
-"""Failures listed in full."""
 
 _IMAGES, _SCORES = "images", "scores.csv"
 _EXPLANATION = (
@@ -69,13 +66,7 @@ _EXPLANATION = (
 )
 @click.option("--json", "as_json", is_flag=True, help="As --format json.")
 @click.option("--overwrite", is_flag=True, help="Replace the runs and figures that are there.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=usable_cpus,
-    show_default="one for each CPU",
-    help="Threads that read, compute and write.",
-)
+@workers_option
 @device_option
 @engine_option
 def command(
@@ -110,7 +101,7 @@ def command(
             split = None  # the default by its name makes the same runs
         dataset = open_dataset(kind, root, split)
         dataset = replace(dataset, title=printable(dataset.title), examples=dataset.examples[:limit])
-        list_figures(dataset)
+        list_figures(dataset)  # or an error, before the work begins
         if figures is not None:
             check_figures(figures, overwrite)
         studies = _list_studies(ablate, baselines)
@@ -129,13 +120,14 @@ def command(
         tables = [results_table(kind, dataset.title, scoring)]
         if ablate:
             tables.append(ablation_table(kind, dataset.title, scoring))
-    for remark in _remarks(scoring):
-        click.echo(remark, err=True)
+    causes = (f"{name}: {cause}" for name, cause in scoring.failed.items())
+    for line in listed("not counted", causes, len(scoring.failed)):
+        click.echo(line, err=True)
     if as_json or as_format == "json":
         click.echo(json.dumps(_as_dict(kind, dataset, scoring, tables, folder)))
     else:
         click.echo(_formatted(tables, as_format), nl=False)
-    if figures is not None and scoring.n:
+    if figures is not None:
         with _messages(), Run.open(folder / IEM.name) as run:
             drawn = draw_figures(dataset, scoring, run, folder / _IMAGES, figures, engine)
         click.echo(f"figures: {', '.join(map(str, drawn))}", err=True)
@@ -150,7 +142,7 @@ def _messages() -> Iterator[None]:
             yield
     except (DatasetError, FigureError) as error:
         raise click.UsageError(str(error)) from error
-    except ImageError as error:  # of an image that was scored, but has changed since it was segmented
+    except ImageError as error:  # there is none, or it has changed since it was segmented
         raise click.ClickException(f"no figures are drawn: {error}") from error
 
 
@@ -223,13 +215,6 @@ def _score(dataset: Dataset, studies: Sequence[Study], folder: Path, workers: in
             advance(1)
 
         return score_runs(dataset, runs, folder / _IMAGES, workers, write)
-
-
-def _remarks(scoring: Scoring) -> Iterator[str]:
-    for name, cause in list(scoring.failed.items())[:LISTED]:
-        yield printable(f"not counted: {name}: {cause}")
-    if len(scoring.failed) > LISTED:
-        yield f"... {len(scoring.failed)} in all"
 
 
 def _formatted(tables: Sequence[Table], as_format: str) -> str:

@@ -78,9 +78,11 @@ def draw_figures(
     Raises
     ------
     ImageError
-        If an image that was scored cannot be read any more. Then nothing is written.
+        If no image was scored, or one that was cannot be read any more. Then nothing is written.
     """
     counted = [example for example in dataset if example.name not in scoring.failed]
+    if not counted:
+        raise ImageError("no image counts")
     side, config = scoring.choices[IEM.name].side, PAPER.config
     rows = [_show(example, run, images, side) for example in evenly(counted, ROWS)]
     files = {RESULTS: encode_png(results_figure(rows, config))}
