@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from iem_xp import IEMConfig, inpainting_error, metrics, segment
 from iem_xp.images import fit_image, read_image
 from iem_xp.labels import Truth, to_labels
-from iem_xp.reproduction.curves import STEPS, draw, trace
+from iem_xp.reproduction.curves import STEPS, Point, draw, trace
 from iem_xp.reproduction.drawing import FIGURES, FigureError, check_figures
 from iem_xp.reproduction.figures import (
     MARGIN,
@@ -105,6 +106,18 @@ def test_a_curve_is_drawn_with_and_without_truth(images: np.ndarray, truths: lis
     drawn = [Image.open(BytesIO(draw(points, r"three $\fra images$"))) for points in (known, unknown)]
     assert drawn[0].size == drawn[1].size
     assert drawn[0].tobytes() != drawn[1].tobytes()
+
+
+def test_a_curve_shows_its_points_the_iou_in_per_cent(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file: drawn.append(figure))
+    draw([Point(0, 0.1, 0.5, 0.4), Point(9, 0.3, 0.75, 0.25)], "two points")
+    lines = [line for axes in drawn[0].axes for line in axes.lines]
+    assert {line.get_label(): [*zip(*line.get_data(), strict=True)] for line in lines} == {
+        "inpainting error": [(0, 0.1), (9, 0.3)],
+        "IoU, either polarity": [(0, 50), (9, 75)],
+        "IoU, fixed polarity": [(0, 40), (9, 25)],
+    }
 
 
 @pytest.mark.parametrize("name", FIGURES)
