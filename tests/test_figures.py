@@ -68,6 +68,19 @@ def test_examples_of_figure_3_stand_below_each_other(images: np.ndarray, truths:
     )
 
 
+def centres(sheet: np.ndarray) -> list[int]:
+    """Grey values in the middle of the pictures in a sheet's first row."""
+    return [int(sheet[36 + 120, 128 + 248 * column].mean()) for column in range(sheet.shape[1] // 248)]
+
+
+def test_the_foreground_is_white(images: np.ndarray, truths: list[Truth]) -> None:
+    labels = to_labels(truths[0].foreground)
+    assert centres(inpainting_figure([(images[0], labels)], CONFIG))[1:] == [255, 255, 255]
+    mask = np.zeros((64, 64), bool)
+    assert centres(results_figure([Shown(images[0], labels, mask)], CONFIG))[1:3] == [255, 0]
+    assert centres(results_figure([Shown(images[0], labels, ~mask)], CONFIG))[1:3] == [255, 255]
+
+
 def test_results_have_no_column_of_truth_if_there_is_none(images: np.ndarray, truths: list[Truth]) -> None:
     mask, labels = truths[0].foreground, to_labels(truths[0].foreground)
     known = results_figure([Shown(images[0], labels, mask)] * 2, CONFIG)

@@ -13,7 +13,7 @@ from iem_xp.datasets.examples import Dataset, DatasetError, Example
 from iem_xp.evaluation.comparing import have_one_aspect
 from iem_xp.evaluation.ordered import in_order
 from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, Means, Score, score_mask
-from iem_xp.images import ImageError, fit_truth
+from iem_xp.images import ImageError, fit_truth, load_formats
 from iem_xp.labels import Truth, to_truth
 from iem_xp.reproduction.studies import PAPER, Study, source_of
 from iem_xp.runs.records import Candidate, Entry
@@ -144,6 +144,7 @@ def score_runs(
     watch : callable
         Called with the name of every image that counts, each study, and what it found there.
     """
+    load_formats()
     figures = list_figures(dataset)
     scoring = Scoring(figures, choices={study.name: Choices(study, figures) for study in runs})
     causes = {path: error for run in runs.values() for path, error in run.failures()}
