@@ -50,6 +50,13 @@ def test_a_mask_of_grabcut_depends_on_its_image_alone() -> None:
     np.testing.assert_array_equal(baselines.grabcut(flower(), box), first)
 
 
+def test_grabcut_has_five_rounds_unless_told_otherwise() -> None:
+    box = start(92)
+    found = baselines.grabcut(flower(), box)
+    np.testing.assert_array_equal(found, baselines.grabcut(flower(), box, iterations=5))
+    assert (found != baselines.grabcut(flower(), box, iterations=1)).any()
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 40), (64, 64)])
 def test_a_box_that_leaves_nothing_to_learn_from_is_the_mask(shape: tuple[int, int]) -> None:
     image = np.zeros((*shape, 3), np.uint8)

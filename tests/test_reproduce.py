@@ -19,9 +19,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import downloads
-from iem_xp import baselines
+from iem_xp import IEMConfig, baselines
 from iem_xp.engines import EngineOption
 from iem_xp.reproduction import drawing
+from iem_xp.reproduction.figures import Shown
 from iem_xp.reproduction.studies import PAPER
 from iem_xp.runs.methods import Search
 from iem_xp.runs.settings import Settings
@@ -243,6 +244,24 @@ def test_figures_are_drawn(here: Path) -> None:
     iem = found["results"][0]
     assert float(rows[-1]["either_iou"]) == pytest.approx(iem["either"]["iou"], abs=1e-9)
     assert "--overwrite" in reproduce("folder", "--figures", "drawn", status=2).stderr
+
+
+def test_figures_show_the_masks_of_the_run_where_they_count(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloads.make_folder(here / "data", truncated=True, missing_mask=True)
+    shown: list[Shown] = []
+
+    def results_figure(rows: list[Shown], config: IEMConfig) -> np.ndarray:
+        shown.extend(rows)
+        return np.zeros((1, 1), np.uint8)
+
+    monkeypatch.setattr(drawing, "results_figure", results_figure)
+    reproduce("folder", "--no-baselines", "--figures", "drawn", status=1)
+    masks = (here / "iem-reproduce" / "folder-data" / "iem" / "masks").rglob("*.png")
+    counted = [np.asarray(Image.open(file)) > 0 for file in masks if file.stem != "flower 09"]
+    assert len(counted) == len(shown) == 8
+    assert {mask.tobytes() for mask in counted} == {row.mask.tobytes() for row in shown}
 
 
 def test_the_tables_are_printed_also_where_an_image_is_gone_before_its_figure(here: Path) -> None:
