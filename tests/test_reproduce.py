@@ -192,8 +192,10 @@ def test_it_continues_where_it_was_interrupted(here: Path, monkeypatch: pytest.M
     monkeypatch.setattr(
         Search, "find", lambda search, images: computed.append(len(images)) or find(search, images)
     )
-    parts = report(*arguments)
+    continued = reproduce(*arguments, "--json")
+    parts = json.loads(continued.stdout)
     assert 0 < sum(computed) < 10
+    assert f"IEM: {sum(computed)} segmented in" in continued.stderr
     assert parts["results"] == whole["results"]
     computed.clear()
     assert report("folder", "--no-baselines", "-o", "parts")["results"] == whole["results"]

@@ -52,6 +52,13 @@ def test_the_bound_takes_the_square_that_the_truth_likes_best(choices: Choices) 
     assert choices.by_truth.means.mean["either_iou"] == pytest.approx((0.4 + 0.8) / 2)
 
 
+def test_by_truth_means_by_the_iou_of_either_polarity() -> None:
+    choices = Choices(IEM, MASK_FIGURES)
+    rows = [flat(0.5), flat(0.5) | {"either_iou": 0.6, "either_dice": 0.1, "fixed_iou": 0.1}, flat(0.5)]
+    choices.add([Found(side, 0.5, row) for side, row in zip((44, 78, 92), rows, strict=True)])
+    assert choices.by_truth.means.mean == choices.best_side.means.mean == rows[1]
+
+
 def test_every_square_has_a_row_and_the_best_of_them_is_known(choices: Choices) -> None:
     means = [row.means.mean["either_iou"] for row in choices.for_each_side]
     assert means == pytest.approx([0.35, 0.55, 0.55])
