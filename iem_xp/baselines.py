@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import util
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ def grabcut(image: Pixels, start: Mask, iterations: int = 5) -> Mask:
     Raises
     ------
     BaselineError
-        If OpenCV is not installed.
+        If OpenCV is not installed or cannot be loaded.
     """
     check_grabcut()
     import cv2
@@ -70,9 +70,13 @@ def grabcut(image: Pixels, start: Mask, iterations: int = 5) -> Mask:
 
 
 def check_grabcut() -> None:
-    """Raise a BaselineError if OpenCV, which has GrabCut, is not installed."""
-    if util.find_spec("cv2") is None:
-        raise BaselineError("GrabCut needs OpenCV; install it with: pip install 'iem-xp[baselines]'")
+    """Raise a BaselineError if OpenCV, which has GrabCut, is not installed or cannot be loaded."""
+    try:
+        import_module("cv2")
+    except ImportError as error:
+        raise BaselineError(
+            f"GrabCut needs OpenCV; install it with: pip install 'iem-xp[baselines]' ({error})"
+        ) from error
 
 
 BASELINES: dict[str, Baseline] = {"grabcut": grabcut, "square": square, "ellipse": ellipse}

@@ -56,7 +56,7 @@ def trimap(number):
     """Palette PNG: a flower, a band that is not labelled, and the background."""
     indices = np.where(subject(number), np.uint8(FLOWER), np.uint8(BACKGROUND))
     indices[:, 34:36] = UNLABELLED
-    image = Image.fromarray(indices, "P")
+    image = Image.fromarray(indices)
     image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0])
     return encoded(image, "PNG")
 

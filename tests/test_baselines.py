@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def test_a_mask_of_grabcut_depends_on_its_image_alone() -> None:
     first = baselines.grabcut(flower(), box)
     baselines.grabcut(other, box)
     np.testing.assert_array_equal(baselines.grabcut(flower(), box), first)
+
+
+def test_grabcut_has_five_rounds_unless_told_otherwise() -> None:
+    box = start(92)
+    found = baselines.grabcut(flower(), box)
+    np.testing.assert_array_equal(found, baselines.grabcut(flower(), box, iterations=5))
+    assert (found != baselines.grabcut(flower(), box, iterations=1)).any()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 40), (64, 64)])
@@ -97,6 +105,6 @@ def test_a_baseline_serves_as_the_method_of_a_run() -> None:
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(baselines.BaselineError, match=r"pip install 'iem-xp\[baselines\]'"):
         baselines.grabcut(flower(), start(78))

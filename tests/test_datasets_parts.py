@@ -3,8 +3,7 @@ import os
 import pytest
 
 from iem_xp.datasets import DatasetError
-from iem_xp.datasets.parts import Origin, check_share, check_split, missing_files, unknown
-from iem_xp.images import ImageError
+from iem_xp.datasets.parts import Origin, check_share, check_split, missing_files
 
 ORIGIN = Origin("birds.tgz", "https://birds.example")
 
@@ -90,9 +89,3 @@ def test_a_split_must_be_one_of_those_there_are():
     check_split("test", ("test", "all"))
     with pytest.raises(DatasetError, match="no split 'train'; there are test, all"):
         check_split("train", ("test", "all"))
-
-
-def test_what_is_unknown_of_one_example_fails_when_it_is_read():
-    read = unknown("rose.jpg: has no mask")
-    with pytest.raises(ImageError, match=r"^rose.jpg: has no mask$"):
-        read()

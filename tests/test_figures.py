@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from importlib import resources
 from io import BytesIO
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from iem_xp import IEMConfig, inpainting_error, metrics, segment
 from iem_xp.images import fit_image, read_image
 from iem_xp.labels import Truth, to_labels
-from iem_xp.reproduction.curves import STEPS, draw, trace
+from iem_xp.reproduction.curves import STEPS, Point, draw, trace
 from iem_xp.reproduction.drawing import FIGURES, FigureError, check_figures
 from iem_xp.reproduction.figures import (
     MARGIN,
@@ -66,6 +68,19 @@ def test_examples_of_figure_3_stand_below_each_other(images: np.ndarray, truths:
     )
 
 
+def centres(sheet: np.ndarray) -> list[int]:
+    """Grey values in the middle of the pictures in a sheet's first row."""
+    return [int(sheet[36 + 120, 128 + 248 * column].mean()) for column in range(sheet.shape[1] // 248)]
+
+
+def test_the_foreground_is_white(images: np.ndarray, truths: list[Truth]) -> None:
+    labels = to_labels(truths[0].foreground)
+    assert centres(inpainting_figure([(images[0], labels)], CONFIG))[1:] == [255, 255, 255]
+    mask = np.zeros((64, 64), bool)
+    assert centres(results_figure([Shown(images[0], labels, mask)], CONFIG))[1:3] == [255, 0]
+    assert centres(results_figure([Shown(images[0], labels, ~mask)], CONFIG))[1:3] == [255, 255]
+
+
 def test_results_have_no_column_of_truth_if_there_is_none(images: np.ndarray, truths: list[Truth]) -> None:
     mask, labels = truths[0].foreground, to_labels(truths[0].foreground)
     known = results_figure([Shown(images[0], labels, mask)] * 2, CONFIG)
@@ -101,9 +116,21 @@ def test_a_curve_does_not_depend_on_how_many_images_are_followed_together(
 def test_a_curve_is_drawn_with_and_without_truth(images: np.ndarray, truths: list[Truth]) -> None:
     known = trace(zip(images, truths, strict=True), 78, CONFIG, "array")
     unknown = [point._replace(either_iou=None, fixed_iou=None) for point in known]
-    drawn = [Image.open(BytesIO(draw(points, "three images"))) for points in (known, unknown)]
+    drawn = [Image.open(BytesIO(draw(points, r"three $\fra images$"))) for points in (known, unknown)]
     assert drawn[0].size == drawn[1].size
     assert drawn[0].tobytes() != drawn[1].tobytes()
+
+
+def test_a_curve_shows_its_points_the_iou_in_per_cent(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file: drawn.append(figure))
+    draw([Point(0, 0.1, 0.5, 0.4), Point(9, 0.3, 0.75, 0.25)], "two points")
+    lines = [line for axes in drawn[0].axes for line in axes.lines]
+    assert {line.get_label(): [*zip(*line.get_data(), strict=True)] for line in lines} == {
+        "inpainting error": [(0, 0.1), (9, 0.3)],
+        "IoU, either polarity": [(0, 50), (9, 75)],
+        "IoU, fixed polarity": [(0, 40), (9, 25)],
+    }
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -118,6 +145,6 @@ def test_figures_that_are_there_are_not_overwritten_unasked(tmp_path: Path, name
 
 
 def test_what_draws_is_named_if_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iem_xp.reproduction.drawing.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(FigureError, match=r"pip install 'iem-xp\[figures\]'"):
         check_figures(tmp_path, overwrite=False)

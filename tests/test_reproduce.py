@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sqlite3
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import downloads
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from iem_xp import baselines
+import downloads
+from iem_xp import IEMConfig, baselines
+from iem_xp.engines import EngineOption
+from iem_xp.reproduction import drawing
+from iem_xp.reproduction.figures import Shown
+from iem_xp.reproduction.studies import PAPER
 from iem_xp.runs.methods import Search
+from iem_xp.runs.settings import Settings
+from iem_xp_cli import reproduce as command
 from iem_xp_cli.main import cli
 
 MAKERS: dict[str, Callable[..., Path]] = {
@@ -34,6 +43,17 @@ MAKERS: dict[str, Callable[..., Path]] = {
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four updates, not 150: what they find is the business of other tests."""
+
+    def search(settings: Settings, device: str, engine: EngineOption) -> Search:
+        return Search(replace(settings.config, iterations=4), device, engine)
+
+    monkeypatch.setattr(command, "search", search)
+    monkeypatch.setattr(drawing, "PAPER", PAPER.updated({"iterations": 4}))
 
 
 def reproduce(kind: str, *arguments: str, status: int = 0, root: str = "data") -> Result:
@@ -130,6 +150,7 @@ def test_the_ablation_leaves_out_one_thing_at_a_time(here: Path) -> None:
         for study in ("iem", "no-diversity", "no-smoothing", "any-pixel")
     }
     default = configurations.pop("iem")
+    assert (default["iterations"], default["init_sides"], default["fit"]) == (150, [44, 78, 92], "crop")
     changed = {
         study: {key: value for key, value in configuration.items() if value != default[key]}
         for study, configuration in configurations.items()
@@ -164,14 +185,17 @@ def test_it_continues_where_it_was_interrupted(here: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(Search, "find", interrupted)
-        stopped = reproduce("folder", "--no-baselines", "-o", "parts", "--workers", "1", status=130)
-    assert "of 10 images are segmented; the same command continues" in stopped.stderr
+        arguments = ["folder", "--no-baselines", "-o", "parts", "--workers", "1"]
+        stopped = reproduce(*arguments, "--overwrite", status=130)
+    assert "of 10 images are segmented; the same command without --overwrite continues" in stopped.stderr
     computed = []
     monkeypatch.setattr(
         Search, "find", lambda search, images: computed.append(len(images)) or find(search, images)
     )
-    parts = report("folder", "--no-baselines", "-o", "parts", "--workers", "1")
+    continued = reproduce(*arguments, "--json")
+    parts = json.loads(continued.stdout)
     assert 0 < sum(computed) < 10
+    assert f"IEM: {sum(computed)} segmented in" in continued.stderr
     assert parts["results"] == whole["results"]
     computed.clear()
     assert report("folder", "--no-baselines", "-o", "parts")["results"] == whole["results"]
@@ -193,10 +217,13 @@ def test_the_scores_of_every_image_are_kept(here: Path) -> None:
 
 def test_every_format_has_every_line(here: Path) -> None:
     downloads.make_folder(here / "data", n=3)
-    expected = len(report("folder", "--ablate")["results"]) + 4 + 8
-    text = reproduce("folder", "--ablate").stdout
-    markdown = reproduce("folder", "--ablate", "--format", "markdown").stdout
-    table = list(csv.DictReader(StringIO(reproduce("folder", "--ablate", "--format", "csv").stdout)))
+    arguments = ["folder", "--ablate", "--no-baselines", "--format"]
+    found = json.loads(reproduce(*arguments, "json").stdout)
+    expected = len(found["results"]) + len(found["ablation"])
+    assert expected == 6 + 4 + 8
+    text = reproduce(*arguments, "text").stdout
+    markdown = reproduce(*arguments, "markdown").stdout
+    table = list(csv.DictReader(StringIO(reproduce(*arguments, "csv").stdout)))
     assert len(table) == expected
     assert sum(line.startswith("| ") for line in markdown.splitlines()) == expected + 4
     for row in table:
@@ -214,11 +241,40 @@ def test_figures_are_drawn(here: Path) -> None:
     assert np.asarray(Image.open(here / "drawn" / "results.png")).std() > 10
     with (here / "drawn" / "curve.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [rows[0]["updates"], rows[-1]["updates"]] == ["0", "150"]
+    assert [rows[0]["updates"], rows[-1]["updates"]] == ["0", "4"]
     found = report("folder", "--no-baselines")
     iem = found["results"][0]
-    assert float(rows[-1]["either_iou"]) == pytest.approx(iem["either"]["iou"], abs=0.02)
+    assert float(rows[-1]["either_iou"]) == pytest.approx(iem["either"]["iou"], abs=1e-9)
     assert "--overwrite" in reproduce("folder", "--figures", "drawn", status=2).stderr
+
+
+def test_figures_show_the_masks_of_the_run_where_they_count(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloads.make_folder(here / "data", truncated=True, missing_mask=True)
+    shown: list[Shown] = []
+
+    def results_figure(rows: list[Shown], config: IEMConfig) -> np.ndarray:
+        shown.extend(rows)
+        return np.zeros((1, 1), np.uint8)
+
+    monkeypatch.setattr(drawing, "results_figure", results_figure)
+    reproduce("folder", "--no-baselines", "--figures", "drawn", status=1)
+    masks = (here / "iem-reproduce" / "folder-data" / "iem" / "masks").rglob("*.png")
+    counted = [np.asarray(Image.open(file)) > 0 for file in masks if file.stem != "flower 09"]
+    assert len(counted) == len(shown) == 8
+    assert {mask.tobytes() for mask in counted} == {row.mask.tobytes() for row in shown}
+
+
+def test_the_tables_are_printed_also_where_an_image_is_gone_before_its_figure(here: Path) -> None:
+    downloads.make_folder(here / "data", n=2)
+    printed = reproduce("folder", "--no-baselines").stdout
+    downloads.cut(here / "data" / "images" / "flower 01.jpg")
+    result = reproduce("folder", "--no-baselines", "--figures", "drawn", status=1)
+    assert result.stdout == printed
+    assert "no figures are drawn" in result.stderr
+    assert "flower 01.jpg" in result.stderr
+    assert not (here / "drawn").exists()
 
 
 def test_figures_without_true_masks_leave_figure_3_out(here: Path) -> None:
@@ -248,7 +304,7 @@ def test_grabcut_is_left_out_aloud_where_opencv_is_missing(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     downloads.make_folder(here / "data", n=2)
-    monkeypatch.setattr(baselines.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "cv2", None)
     result = reproduce("folder")
     assert "pip install 'iem-xp[baselines]'" in result.stderr
     assert "GrabCut" not in result.stdout
@@ -268,3 +324,36 @@ def test_grabcut_is_left_out_aloud_where_opencv_is_missing(
 def test_a_data_set_that_is_not_there_is_wrong_usage(arguments: tuple[str, ...], message: str) -> None:
     assert message in reproduce(*arguments, status=2).stderr
     assert not Path("iem-reproduce").exists()
+
+
+def test_images_of_which_nothing_is_known_are_wrong_usage(here: Path) -> None:
+    downloads.make_lsun_car(here / "data", n=4, masks=False)
+    refused = reproduce("lsun-car", "--split", "all", status=2)
+    assert "has neither masks nor boxes" in refused.stderr
+    assert not Path("iem-reproduce").exists()
+
+
+def test_if_no_image_counts_no_square_is_chosen(here: Path) -> None:
+    downloads.make_folder(here / "data", n=2)
+    for file in (here / "data" / "masks").rglob("*.png"):
+        downloads.cut(file)
+    result = reproduce("folder", "--no-baselines", "--figures", "drawn", "--json", status=1)
+    assert "no figures are drawn: no image counts" in result.stderr
+    found = json.loads(result.stdout)
+    assert (found["n"], found["init_side"], len(found["failed"])) == (0, None, 2)
+    assert {line["either"]["iou"] for line in found["results"]} == {None}
+    assert not (here / "drawn").exists()
+
+
+def test_the_default_split_has_the_same_runs_by_its_name(here: Path) -> None:
+    downloads.make_flowers102(here / "data")
+    for split in ([], ["--split", "test"], ["--split", "validation"]):
+        reproduce("flowers", "--limit", "1", "--no-baselines", *split)
+    assert {folder.name for folder in (here / "iem-reproduce").iterdir()} == {"flowers", "flowers-validation"}
+
+
+def test_the_name_of_a_folder_may_be_anything(here: Path) -> None:
+    name = os.fsdecode(b"a$\\fra$ | \n\xff")
+    downloads.make_folder(here / name, n=2)
+    result = reproduce("folder", "--no-baselines", "--figures", "drawn", root=name)
+    assert r"a$\fra$ | \n\udcff, 2 images" in result.stdout.splitlines()

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
 from PIL import Image
 
 from iem_xp import metrics
 from iem_xp.boxes import Box
-from iem_xp.datasets import Dataset, Example
+from iem_xp.datasets import Dataset, DatasetError, Example
+from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
 from iem_xp.images import ImageError
 from iem_xp.labels import to_labels
 from iem_xp.reproduction.scoring import Choices, Found, Scoring, fitted_truth, list_figures, score_runs
@@ -50,6 +50,13 @@ def test_each_image_may_take_the_square_of_its_highest_error(choices: Choices) -
 
 def test_the_bound_takes_the_square_that_the_truth_likes_best(choices: Choices) -> None:
     assert choices.by_truth.means.mean["either_iou"] == pytest.approx((0.4 + 0.8) / 2)
+
+
+def test_by_truth_means_by_the_iou_of_either_polarity() -> None:
+    choices = Choices(IEM, MASK_FIGURES)
+    rows = [flat(0.5), flat(0.5) | {"either_iou": 0.6, "either_dice": 0.1, "fixed_iou": 0.1}, flat(0.5)]
+    choices.add([Found(side, 0.5, row) for side, row in zip((44, 78, 92), rows, strict=True)])
+    assert choices.by_truth.means.mean == choices.best_side.means.mean == rows[1]
 
 
 def test_every_square_has_a_row_and_the_best_of_them_is_known(choices: Choices) -> None:
@@ -149,8 +156,11 @@ def unreadable() -> np.ndarray:
     ("fields", "cause"),
     [
         ({"read_truth": unreadable}, "mask.png: the file is empty"),
-        ({"read_truth": lambda: to_labels(subject(1).T)}, "1: its true mask, 96 x 160, is not of its image"),
-        ({"read_truth": None}, "1: has no true mask"),
+        (
+            {"read_truth": lambda: to_labels(subject(1).T)},
+            "its true mask, 96 x 160, is not of its image, 160 x 96 when upright",
+        ),
+        ({"read_truth": None}, "has no true mask"),
     ],
 )
 def test_a_truth_that_cannot_be_used_costs_its_image_alone(
@@ -187,6 +197,19 @@ def test_masks_and_boxes_are_scored_together_if_all_have_both(dataset: Dataset, 
     assert list_figures(Dataset("", [*both[:2], dataset.examples[2]])) == MASK_FIGURES
 
 
+def test_an_image_without_a_box_costs_itself_alone_where_there_are_no_masks(tmp_path: Path) -> None:
+    boxes = [Box(50, 20, 50, 50), None, Box(50, 20, 50, 50)]
+    examples = [example(tmp_path, number, read_truth=None, box=box) for number, box in enumerate(boxes)]
+    assert list_figures(Dataset("", examples)) == BOX_FIGURES
+    scoring = score(Dataset("", examples), tmp_path)
+    assert (scoring.n, scoring.failed) == (2, {"1": "has no box"})
+
+
+def test_a_data_set_without_any_truth_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holiday: has neither masks nor boxes"):
+        list_figures(Dataset("holiday", [example(tmp_path, 0, read_truth=None)]))
+
+
 def test_images_without_a_file_are_unpacked_and_those_that_are_not_there_left_out(tmp_path: Path) -> None:
     contents = example(tmp_path, 0).file
     assert isinstance(contents, Path)
@@ -194,7 +217,7 @@ def test_images_without_a_file_are_unpacked_and_those_that_are_not_there_left_ou
     def gone() -> bytes:
         raise ImageError("no such key")
 
-    packed = Dataset("", [Example("a/b", contents.read_bytes), Example("c", gone)])
+    packed = Dataset("", [Example("a/b", contents.read_bytes, box=Box(0, 0, 9, 9)), Example("c", gone)])
     (source,) = find_sources(packed, tmp_path / "images")
     assert source.mask == "a/b.png"
     assert source.path.read_bytes() == contents.read_bytes()

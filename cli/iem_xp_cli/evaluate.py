@@ -9,13 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import TextIOWrapper
-from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
 import click
 
-from iem_xp.arrays import usable_cpus
 from iem_xp.boxes import LOCALISED, BoxError
 from iem_xp.evaluation.comparing import RESIZED, Comparison, compare_all
 from iem_xp.evaluation.matching import MatchError, Matching, match
@@ -25,10 +23,8 @@ from iem_xp.files import replacing
 from iem_xp.images import Fit
 from iem_xp.runs.database import RunError
 from iem_xp.runs.sources import SourceError
-from iem_xp_cli.session import left_out, printable, progress
-
-LISTED = 20
-"""Names of a kind listed in full."""
+from iem_xp_cli.options import workers_option
+from iem_xp_cli.session import left_out, listed, progress
 
 TITLES = {"accuracy": "accuracy", "iou": "IoU", "miou": "mIoU", "dice": "DICE"}
 
@@ -62,13 +58,7 @@ class _Report:
 @click.option("--size", type=click.IntRange(min=1), help="Side of these squares, in pixels.  [default: 128]")
 @click.option("--csv", "table", metavar="FILE", help="Also write the scores of each image; - prints them.")
 @click.option("--overwrite", is_flag=True, help="Replace the CSV file that is there.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=usable_cpus,
-    show_default="one for each CPU",
-    help="Threads that read and score.",
-)
+@workers_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
     predicted: Path,
@@ -172,16 +162,9 @@ def _remarks(report: _Report) -> Iterator[str]:
     for note, count in report.notes.items():
         yield f"{note}: {count} image(s)"
     missing = (f"{name}: {cause}" if cause else name for name, cause in matching.missing.items())
-    yield from _listed("missing", missing, len(matching.missing))
-    yield from _listed("extra", matching.extra, len(matching.extra))
-    yield from _listed("failed", (str(failed.error) for failed in report.failed), len(report.failed))
-
-
-def _listed(kind: str, names: Iterable[str], count: int) -> Iterator[str]:
-    for name in islice(names, LISTED):
-        yield f"{kind}: {printable(name)}"
-    if count > LISTED:
-        yield f"... {count} {kind} in all; --json lists them"
+    yield from listed("missing", missing, len(matching.missing))
+    yield from listed("extra", matching.extra, len(matching.extra))
+    yield from listed("failed", (str(failed.error) for failed in report.failed), len(report.failed))
 
 
 def _as_json(report: _Report) -> dict[str, Any]:

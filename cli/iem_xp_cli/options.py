@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import click
 
 from iem_xp import fused
-from iem_xp.arrays import DeviceError, resolve_device
+from iem_xp.arrays import DeviceError, resolve_device, usable_cpus
 from iem_xp.config import Choice
 from iem_xp.engines import EngineError, EngineOption, check_fused
 from iem_xp.images import Fit
@@ -115,6 +115,15 @@ engine_option = click.option(
     default="auto",
     show_default=True,
     help="array: array-API code. fused: compiled, for CPUs. auto: the faster one for the work at hand.",
+)
+
+
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=usable_cpus,
+    show_default="one for each CPU",
+    help="Threads that do the work.",
 )
 
 

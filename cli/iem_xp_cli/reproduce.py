@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from iem_xp.files import replacing
 
-from iem_xp.arrays import usable_cpus
 from iem_xp.baselines import BaselineError, BaselineMethod, check_grabcut
 from iem_xp.datasets import KINDS, Dataset, DatasetError, open_dataset
 from iem_xp.engines import EngineOption
+from iem_xp.files import replacing
+from iem_xp.images import ImageError
 from iem_xp.reproduction.drawing import FigureError, check_figures, draw_figures
 from iem_xp.reproduction.report import ablation_table, results_table
 from iem_xp.reproduction.scoring import Found, Scoring, list_figures, score_runs
@@ -26,12 +26,10 @@ from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, Study, 
 from iem_xp.reproduction.tables import Table, to_csv
 from iem_xp.runs.methods import Method
 from iem_xp.runs.store import Run
-from iem_xp_cli.options import check_engine, device_option, engine_option, take_device
-from iem_xp_cli.session import messages, printable, progress, search, segment_folder
+from iem_xp_cli.options import check_engine, device_option, engine_option, take_device, workers_option
+from iem_xp_cli.session import listed, messages, printable, progress, search, segment_folder
 
 FORMATS = ("text", "markdown", "csv", "json")
-LISTED = 20
-"""Failures listed in full."""
 
 _IMAGES, _SCORES = "images", "scores.csv"
 _EXPLANATION = (
@@ -68,13 +66,7 @@ _EXPLANATION = (
 )
 @click.option("--json", "as_json", is_flag=True, help="As --format json.")
 @click.option("--overwrite", is_flag=True, help="Replace the runs and figures that are there.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=usable_cpus,
-    show_default="one for each CPU",
-    help="Threads that read, compute and write.",
-)
+@workers_option
 @device_option
 @engine_option
 def command(
@@ -105,9 +97,11 @@ def command(
     Exit status: 0 all well, 1 some images could not be segmented or scored, 2 wrong usage, 130 interrupted.
     """
     with _messages():
+        if split in KINDS[kind].splits[:1]:
+            split = None  # the default by its name makes the same runs
         dataset = open_dataset(kind, root, split)
-        if limit is not None:
-            dataset = replace(dataset, examples=dataset.examples[:limit])
+        dataset = replace(dataset, title=printable(dataset.title), examples=dataset.examples[:limit])
+        list_figures(dataset)  # or an error, before the work begins
         if figures is not None:
             check_figures(figures, overwrite)
         studies = _list_studies(ablate, baselines)
@@ -126,16 +120,17 @@ def command(
         tables = [results_table(kind, dataset.title, scoring)]
         if ablate:
             tables.append(ablation_table(kind, dataset.title, scoring))
-        if figures is not None and scoring.n:
-            with Run.open(folder / IEM.name) as run:
-                drawn = draw_figures(dataset, scoring, run, folder / _IMAGES, figures, engine)
-            click.echo(f"figures: {', '.join(map(str, drawn))}", err=True)
-    for remark in _remarks(scoring):
-        click.echo(remark, err=True)
+    causes = (f"{name}: {cause}" for name, cause in scoring.failed.items())
+    for line in listed("not counted", causes, len(scoring.failed)):
+        click.echo(line, err=True)
     if as_json or as_format == "json":
         click.echo(json.dumps(_as_dict(kind, dataset, scoring, tables, folder)))
     else:
         click.echo(_formatted(tables, as_format), nl=False)
+    if figures is not None:
+        with _messages(), Run.open(folder / IEM.name) as run:
+            drawn = draw_figures(dataset, scoring, run, folder / _IMAGES, figures, engine)
+        click.echo(f"figures: {', '.join(map(str, drawn))}", err=True)
     if scoring.failed:
         sys.exit(1)
 
@@ -147,6 +142,8 @@ def _messages() -> Iterator[None]:
             yield
     except (DatasetError, FigureError) as error:
         raise click.UsageError(str(error)) from error
+    except ImageError as error:  # there is none, or it has changed since it was segmented
+        raise click.ClickException(f"no figures are drawn: {error}") from error
 
 
 def _list_studies(ablate: bool, baselines: bool) -> list[Study]:
@@ -220,13 +217,6 @@ def _score(dataset: Dataset, studies: Sequence[Study], folder: Path, workers: in
         return score_runs(dataset, runs, folder / _IMAGES, workers, write)
 
 
-def _remarks(scoring: Scoring) -> Iterator[str]:
-    for name, cause in list(scoring.failed.items())[:LISTED]:
-        yield printable(f"not counted: {name}: {cause}")
-    if len(scoring.failed) > LISTED:
-        yield f"... {len(scoring.failed)} in all"
-
-
 def _formatted(tables: Sequence[Table], as_format: str) -> str:
     if as_format == "csv":
         return to_csv(tables)
@@ -237,14 +227,13 @@ def _formatted(tables: Sequence[Table], as_format: str) -> str:
 def _as_dict(
     kind: str, dataset: Dataset, scoring: Scoring, tables: Sequence[Table], folder: Path
 ) -> dict[str, Any]:
-    iem = scoring.choices[IEM.name]
     return {
         "dataset": kind,
         "title": dataset.title,
         "n": scoring.n,
         "failed": [{"name": name, "error": error} for name, error in scoring.failed.items()],
         "notes": list(dataset.notes),
-        "init_side": iem.side,
+        "init_side": scoring.choices[IEM.name].side if scoring.n else None,
         "runs": str(folder),
         **{
             key: [line.as_dict() for line in table.lines]

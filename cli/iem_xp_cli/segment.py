@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from iem_xp import segment as segment_array
-from iem_xp.arrays import usable_cpus
 from iem_xp.engines import EngineOption
 from iem_xp.images import SUFFIXES, ImageError, encode_mask, read_image
 from iem_xp.runs.pipeline import PER_WORKER
@@ -27,11 +26,9 @@ from iem_xp_cli.options import (
     engine_option,
     settings_options,
     take_device,
+    workers_option,
 )
-from iem_xp_cli.session import left_out, messages, printable, search, segment_folder
-
-LISTED = 20
-"""Failures listed in full."""
+from iem_xp_cli.session import LISTED, left_out, messages, printable, search, segment_folder
 
 
 @click.command("segment")
@@ -47,13 +44,7 @@ LISTED = 20
     "--overwrite", is_flag=True, help="Delete the run that is there, with all its folders, and start anew."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first so many images.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=usable_cpus,
-    show_default="one for each CPU",
-    help="Threads that read, compute and write.",
-)
+@workers_option
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import SourceError
 from iem_xp.runs.store import Run
+
+LISTED = 20
+"""Names of a kind listed in full."""
 
 
 @contextmanager
@@ -47,6 +51,14 @@ def left_out(files: Mapping[str, int]) -> str:
 def printable(text: str) -> str:
     """Return a message on one line, whatever is in a file's name."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def listed(kind: str, names: Iterable[str], count: int) -> Iterator[str]:
+    """Iterate over lines on the first of `count` names that are all of a kind, such as "missing"."""
+    for name in islice(names, LISTED):
+        yield f"{kind}: {printable(name)}"
+    if count > LISTED:
+        yield f"... {count} {kind} in all; --json lists them"
 
 
 @contextmanager
@@ -140,7 +152,8 @@ def segment_folder(
         except KeyboardInterrupt:
             counts = run.counts()
             raise KeyboardInterrupt(
-                f"{counts.done + counts.waiting} of {total} images are segmented; the same command continues"
+                f"{counts.done + counts.waiting} of {total} images are segmented; "
+                f"the same command{' without --overwrite' if overwrite else ''} continues"
             ) from None
         tally, seconds = segmenter.tally, time.perf_counter() - start
         sides = settings.config.init_sides

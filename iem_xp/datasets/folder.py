@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from iem_xp.boxes import Box, BoxError, read_boxes
 from iem_xp.datasets.examples import Dataset, DatasetError, Example
-from iem_xp.datasets.parts import check_share, unknown
+from iem_xp.datasets.parts import check_share
 from iem_xp.images import SUFFIXES
-from iem_xp.labels import Labels, read_labels
+from iem_xp.labels import read_labels
 from iem_xp.runs.naming import Source
 from iem_xp.runs.sources import SourceError, find_images
 
@@ -37,7 +36,7 @@ def folder(root: str | os.PathLike[str]) -> Dataset:
     ------
     DatasetError
         If one of these is missing or cannot be read, two masks are of one image, or more than a tenth of the
-        images have neither mask nor box. If it is fewer, reading the truth of each of them is an ImageError.
+        images have neither mask nor box. Fewer are noted.
     """
     root = Path(root)
     images, mask_folder, table = root / "images", root / "masks", root / "bounding_boxes.csv"
@@ -52,17 +51,15 @@ def folder(root: str | os.PathLike[str]) -> Dataset:
     for path, mask_name in _search(images, SUFFIXES, notes):
         name = mask_name.removesuffix(".png")
         mask, box = masks.pop(name, None), boxes.pop(_below(path, images), None)
-        read_truth: Callable[[], Labels] | None = None
         if mask is not None:
-            read_truth = partial(read_labels, mask)
             unboxed += [name] if box is None and table.exists() else []
         elif box is not None:
             unmasked += [name] if mask_folder.exists() else []
         else:
             bare.append(name)
-            read_truth = unknown(f"{path}: has neither {mask_folder / mask_name} nor a line in {table}")
-        examples.append(Example(name, path, read_truth, box))
+        examples.append(Example(name, path, None if mask is None else partial(read_labels, mask), box))
     check_share(bare, len(examples), "masks or boxes of images", "a mask is named as its image")
+    notes += _counted(bare, "images have neither mask nor box")
     notes += _counted(unmasked, "images have a box but no mask")
     notes += _counted(unboxed, "images have a mask but no box")
     notes += _counted(list(masks), "masks belong to no image")

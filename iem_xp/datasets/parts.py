@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from iem_xp.datasets.examples import DatasetError
-from iem_xp.images import ImageError
-from iem_xp.labels import Labels
 
 MISSING_SHARE = 0.1
 """Share of a data set's files beyond which it counts as not unpacked; fewer fail alone, when read."""
@@ -75,15 +73,6 @@ def missing_files(files: Sequence[Path]) -> list[Path]:
     """Files that are not there, in the given order; each folder is listed once, which is quick for many."""
     there = {folder: _names(folder) for folder in {file.parent for file in files}}
     return [file for file in files if file.name not in there[file.parent]]
-
-
-def unknown(message: str) -> Callable[[], Labels]:
-    """Stand for the labels of one example that has none: reading them is an ImageError of this message."""
-
-    def read() -> Labels:
-        raise ImageError(message)
-
-    return read
 
 
 def _names(folder: Path) -> frozenset[str]:

@@ -89,7 +89,8 @@ def draw(points: list[Point], title: str) -> bytes:
     updates = [point.updates for point in points]
     errors = np.array([point.inpainting_error for point in points], float)
     lines = left.plot(updates, errors, "k", label="inpainting error")
-    left.set(title=title, xlabel="updates", ylabel="mean inpainting error $L_{inp}$")
+    left.set(xlabel="updates", ylabel="mean inpainting error $L_{inp}$")
+    left.set_title(title, parse_math=False)
     if points[0].either_iou is not None:
         right = left.twinx()
         for polarity, colour in (("either", "tab:blue"), ("fixed", "tab:orange")):

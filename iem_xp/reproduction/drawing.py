@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from importlib import util
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 
@@ -36,10 +36,14 @@ def check_figures(folder: Path, overwrite: bool) -> None:
     Raises
     ------
     FigureError
-        If Matplotlib is not installed, or figures are there and not to be overwritten.
+        If Matplotlib cannot be loaded, or figures are there and not to be overwritten.
     """
-    if util.find_spec("matplotlib") is None:
-        raise FigureError("figures need Matplotlib; install it with: pip install 'iem-xp[figures]'")
+    try:
+        import_module("matplotlib.figure")
+    except ImportError as error:
+        raise FigureError(
+            f"figures need Matplotlib; install it with: pip install 'iem-xp[figures]' ({error})"
+        ) from error
     if folder.exists() and not folder.is_dir():
         raise FigureError(f"{folder}: is a file, not a folder; name another one for the figures")
     for name in FIGURES:
@@ -70,8 +74,15 @@ def draw_figures(
     -------
     list of Path
         The files written.
+
+    Raises
+    ------
+    ImageError
+        If no image was scored, or one that was cannot be read any more. Then nothing is written.
     """
     counted = [example for example in dataset if example.name not in scoring.failed]
+    if not counted:
+        raise ImageError("no image counts")
     side, config = scoring.choices[IEM.name].side, PAPER.config
     rows = [_show(example, run, images, side) for example in evenly(counted, ROWS)]
     files = {RESULTS: encode_png(results_figure(rows, config))}

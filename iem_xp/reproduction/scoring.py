@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from iem_xp.boxes import fit_box
-from iem_xp.datasets.examples import Dataset, Example
+from iem_xp.datasets.examples import Dataset, DatasetError, Example
 from iem_xp.evaluation.comparing import have_one_aspect
 from iem_xp.evaluation.ordered import in_order
 from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, Means, Score, score_mask
-from iem_xp.images import ImageError, fit_truth
+from iem_xp.images import ImageError, fit_truth, load_formats
 from iem_xp.labels import Truth, to_truth
 from iem_xp.reproduction.studies import PAPER, Study, source_of
 from iem_xp.runs.records import Candidate, Entry
@@ -79,7 +79,10 @@ class Choices:
 
     @property
     def by_truth(self) -> Row:
-        """The square of highest IoU for each image: a bound that no choice among them can exceed."""
+        """The square of highest IoU for each image, by either polarity if there are masks.
+
+        Of that IoU, no choice among the squares has a higher mean.
+        """
         return Row(f"{self.study.title} (best per image by ground truth)", self._of_truth)
 
     @property
@@ -141,6 +144,7 @@ def score_runs(
     watch : callable
         Called with the name of every image that counts, each study, and what it found there.
     """
+    load_formats()
     figures = list_figures(dataset)
     scoring = Scoring(figures, choices={study.name: Choices(study, figures) for study in runs})
     causes = {path: error for run in runs.values() for path, error in run.failures()}
@@ -171,10 +175,20 @@ def score_runs(
 
 
 def list_figures(dataset: Dataset) -> tuple[str, ...]:
-    """Figures that a data set's truth allows: those of masks, of boxes, or both."""
+    """Figures that a data set's truth allows.
+
+    Those of masks if there are any; those of boxes if every image has one, or if there are no masks.
+
+    Raises
+    ------
+    DatasetError
+        If there are neither masks nor boxes.
+    """
     masks = any(example.read_truth is not None for example in dataset)
-    boxes = all(example.box is not None for example in dataset)
-    return (MASK_FIGURES if masks else ()) + (BOX_FIGURES if boxes else ())
+    boxes = [example.box is not None for example in dataset]
+    if not masks and not any(boxes):
+        raise DatasetError(f"{dataset.title}: has neither masks nor boxes, so nothing can be scored")
+    return (MASK_FIGURES if masks else ()) + (BOX_FIGURES if all(boxes) or not masks else ())
 
 
 def fitted_truth(example: Example, height: int, width: int) -> Truth:
@@ -187,11 +201,11 @@ def fitted_truth(example: Example, height: int, width: int) -> Truth:
     """
     labels = example.truth
     if labels is None:
-        raise ImageError(f"{example.name}: has no true mask")
+        raise ImageError("has no true mask")
     if not have_one_aspect(labels.shape, (height, width)):
         raise ImageError(
-            f"{example.name}: its true mask, {labels.shape[1]} x {labels.shape[0]}, is not of its image, "
-            f"{width} x {height}"
+            f"its true mask, {labels.shape[1]} x {labels.shape[0]}, is not of its image, "
+            f"{width} x {height} when upright"
         )
     return to_truth(fit_truth(labels, PAPER.size, PAPER.fit))
 
@@ -210,7 +224,9 @@ def _score(task: _Task, figures: Sequence[str]) -> dict[Study, list[Found]] | st
             truth = fitted_truth(example, entry.height, entry.width)
     except ImageError as error:
         return str(error)
-    if BOX_FIGURES[0] in figures and example.box is not None:
+    if BOX_FIGURES[0] in figures:
+        if example.box is None:
+            return "has no box"
         box = fit_box(example.box, entry.height, entry.width, PAPER.size, PAPER.fit)
     return {
         study: [
