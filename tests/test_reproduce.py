@@ -293,6 +293,17 @@ def test_runs_of_another_data_set_are_not_continued(here: Path) -> None:
     assert report("folder", "--no-baselines", "-o", "out", "--overwrite", root="other")["n"] == 2
 
 
+def test_scores_of_something_else_are_not_overwritten_unasked(here: Path) -> None:
+    downloads.make_folder(here / "data", n=1)
+    scores = here / "out" / "scores.csv"
+    downloads.write(scores, b"mine")
+    refused = reproduce("folder", "--no-baselines", "-o", "out", status=2)
+    assert f"{Path('out', 'scores.csv')}: is of something else" in refused.stderr
+    assert scores.read_bytes() == b"mine"
+    reproduce("folder", "--no-baselines", "-o", "out", "--overwrite")
+    assert scores.read_bytes().startswith(b"name,method,")
+
+
 def test_each_root_has_its_own_runs_by_default(here: Path) -> None:
     for name in ("a", "b"):
         downloads.make_folder(here / name, n=2)

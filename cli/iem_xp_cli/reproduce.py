@@ -25,7 +25,7 @@ from iem_xp.reproduction.scoring import Found, Scoring, list_figures, score_runs
 from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, Study, find_sources
 from iem_xp.reproduction.tables import Table, to_csv
 from iem_xp.runs.methods import Method
-from iem_xp.runs.store import Run
+from iem_xp.runs.store import Run, is_run
 from iem_xp_cli.options import check_engine, device_option, engine_option, take_device, workers_option
 from iem_xp_cli.session import listed, messages, printable, progress, search, segment_folder
 
@@ -111,6 +111,8 @@ def command(
         click.echo(printable(note), err=True)
 
     folder = output or _default_output(kind, root, split)
+    if (folder / _SCORES).exists() and not (overwrite or is_run(folder / IEM.name)):
+        raise click.UsageError(f"{folder / _SCORES}: is of something else; use another -o, or --overwrite")
     facts = {"dataset": kind, "root": os.path.abspath(root), "split": split}
     with _messages():
         for study in studies:
