@@ -134,14 +134,29 @@ def test_a_curve_shows_its_points_the_iou_in_per_cent(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_that_are_there_are_not_overwritten_unasked(tmp_path: Path, name: str) -> None:
-    check_figures(tmp_path / "new", overwrite=False)
+def test_files_of_something_else_are_not_overwritten_unasked(tmp_path: Path, name: str) -> None:
+    check_figures(tmp_path / "new" / "er", overwrite=False)
     (tmp_path / name).touch()
-    with pytest.raises(FigureError, match=f"{name}: exists; .* --overwrite"):
+    with pytest.raises(FigureError, match=f"{name}: exists and is none of these figures"):
         check_figures(tmp_path, overwrite=False)
     check_figures(tmp_path, overwrite=True)
     with pytest.raises(FigureError, match="is a file"):
         check_figures(tmp_path / name, overwrite=True)
+
+
+def test_figures_drawn_before_may_be_drawn_anew(tmp_path: Path) -> None:
+    for name in FIGURES:
+        (tmp_path / name).touch()
+    (tmp_path / "curve.csv").write_text("updates,inpainting_error,either_iou,fixed_iou\n0,1,,\n")
+    check_figures(tmp_path, overwrite=False)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(FigureError, match="cannot be written to"):
+        check_figures(tmp_path / "new", overwrite=False)
 
 
 def test_what_draws_is_named_if_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

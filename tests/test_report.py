@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from iem_xp.evaluation.scores import MASK_FIGURES
-from iem_xp.reproduction.report import ablation_table, results_table
+from iem_xp.baselines import SIDES
+from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
+from iem_xp.reproduction.report import ablation_table, explain, results_table
 from iem_xp.reproduction.scoring import Choices, Found, Scoring
-from iem_xp.reproduction.studies import ABLATIONS, FLOORS, IEM
+from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM
+from iem_xp.runs.records import Candidate
 
 ERRORS = {0: (0.1, 0.9, 0.2), 1: (0.6, 0.5, 0.4)}
 """Of two images, by square: 78 has the highest mean, 44 the highest error of the second image."""
@@ -24,31 +27,61 @@ def scoring() -> Scoring:
                 for number, (side, error) in enumerate(zip(sides, (*errors, 0.0), strict=False))
             ]
             scoring.choices[study.name].add(found)
+            scoring.choices[study.name].weigh(
+                [Candidate(side, np.zeros((1, 1), bool), error, 0) for side, error, _ in found]
+            )
     return scoring
 
 
 def test_every_choice_has_its_line(scoring: Scoring) -> None:
-    table = results_table("folder", "mine", scoring)
+    table = results_table("folder", "mine, 2 images", scoring)
     assert table.title == "mine, 2 images"
-    assert {line.method: line.means["either_iou"] for line in table.lines} == pytest.approx(
+    assert {line.name: line.means["either_iou"] for line in table.lines} == pytest.approx(
         {
-            "IEM (78, chosen without labels)": 0.25,
             "IEM, 44": 0.15,
-            "IEM, 78": 0.25,
+            "IEM, 78 *": 0.25,
             "IEM, 92": 0.35,
-            "IEM (chosen per image)": 0.2,
-            "IEM (best per image by ground truth)": 0.35,
-            "centred square, 112 (best of 44, 78, 92, 112)": 0.45,
-            "centred ellipse, 112 (best of 44, 78, 92, 112)": 0.45,
+            "IEM, chosen per image": 0.2,
+            "IEM, chosen per image †": 0.35,
+            "centred square, 112 †": 0.45,
+            "centred ellipse, 112 †": 0.45,
         }
     )
 
 
+def test_of_grabcut_no_square_is_marked_as_chosen(scoring: Scoring) -> None:
+    scoring.choices[GRABCUT.name] = Choices(GRABCUT, MASK_FIGURES)
+    lines = results_table("folder", "", scoring).lines
+    assert [line.name for line in lines if line.method == "GrabCut"] == [f"GrabCut, {side}" for side in SIDES]
+
+
 @pytest.mark.parametrize("kind", ["cub", "flowers", "lsun-car", "folder"])
 def test_the_ablation_stands_beside_that_of_the_same_birds_or_flowers(scoring: Scoring, kind: str) -> None:
-    lines = ablation_table(kind, "mine", scoring).lines
-    here = [line for line in lines if line.source == "here"]
-    assert [line.method for line in here][:2] == ["IEM (78)", "lambda = 0 (78)"]
-    assert [line.means["either_iou"] for line in here] == pytest.approx([0.25] * 4)
-    of = [line.method.rpartition(", ")[2] for line in lines if line.source == "paper"]
-    assert of == ([kind] if kind in ("cub", "flowers") else ["cub", "flowers"]) * 4
+    table = ablation_table(kind, "mine", scoring)
+    assert table.papers == ([kind] if kind in ("cub", "flowers") else ["cub", "flowers"])
+    assert [line.name for line in table.lines][:4] == ["IEM, 44", "IEM, 78 *", "IEM, 92", "lambda = 0, 44"]
+    chosen = [line for line in table.lines if line.paper_iou]
+    assert [line.square for line in chosen] == [78] * 4
+    assert [list(line.paper_iou) for line in chosen] == [table.papers] * 4
+    if kind in ("flowers", "folder"):
+        assert [line.paper_iou["flowers"] for line in chosen] == [0.768, 0.680, 0.757, 0.766]
+
+
+def test_the_paper_s_rows_stand_beside_masks_alone(scoring: Scoring) -> None:
+    assert [line.method for line in results_table("flowers", "", scoring).lines][:2] == ["GrabCut", "ReDO"]
+    boxes = Scoring(BOX_FIGURES, 0, {study.name: Choices(study, BOX_FIGURES) for study in (IEM, *FLOORS)})
+    table = results_table("cub", "", boxes)
+    assert {line.source for line in table.lines} == {"here"}
+    explained = " ".join(explain("cub", [table], boxes))
+    assert "localised" in explained
+    assert "either" not in explained
+    assert "paper's own rows" not in explained
+
+
+def test_what_is_shown_is_explained(scoring: Scoring) -> None:
+    scoring.engines = {"iem": ["array", "fused"]}
+    tables = [results_table("flowers", "", scoring)]
+    explained = list(explain("flowers", tables, scoring))
+    assert any("1,020 images" in line for line in explained)
+    assert explained[-1] == "IEM: array, fused."
+    assert "localised" not in " ".join(explained)

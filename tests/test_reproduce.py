@@ -71,7 +71,12 @@ def report(kind: str, *arguments: str, **options: Any) -> dict[str, Any]:
 
 
 def lines(found: dict[str, Any], source: str, table: str = "results") -> dict[str, dict[str, Any]]:
-    return {line["method"]: line for line in found[table] if line["source"] == source}
+    """Lines of a table, by method and square."""
+    return {
+        " ".join(str(line[key]) for key in ("method", "square", "choice") if line[key] is not None): line
+        for line in found[table]
+        if line["source"] == source
+    }
 
 
 @pytest.mark.parametrize(
@@ -82,18 +87,12 @@ def test_the_paper_s_rows_stand_beside_ours(here: Path, kind: str, published: in
     found = report(kind, "--limit", "3")
     assert len(lines(found, "paper")) == published
     ours = lines(found, "here")
-    side = found["init_side"]
-    assert list(ours)[:6] == [
-        f"IEM ({side}, chosen without labels)",
-        "IEM, 44",
-        "IEM, 78",
-        "IEM, 92",
-        "IEM (chosen per image)",
-        "IEM (best per image by ground truth)",
-    ]
-    assert list(ours)[6:10] == [f"GrabCut, {side}" for side in baselines.SIDES]
-    assert [method.partition(",")[0] for method in list(ours)[10:]] == ["centred square", "centred ellipse"]
-    assert ours[f"IEM ({side}, chosen without labels)"]["either"] == ours[f"IEM, {side}"]["either"]
+    sides = {f"IEM {side}": " data set" if side == found["init_side"] else "" for side in (44, 78, 92)}
+    assert list(ours)[:5] == [*map(str.__add__, sides, sides.values()), "IEM image", "IEM truth"]
+    assert list(ours)[5:9] == [f"GrabCut {side}" for side in baselines.SIDES]
+    square, ellipse = list(ours)[9:]
+    assert (square[:15], ellipse[:16]) == ("centred square ", "centred ellipse ")
+    assert square.endswith(" truth")
     assert {line["n"] for line in ours.values()} == {3}
     for line in ours.values():
         assert all(line["either"][metric] >= line["fixed"][metric] for metric in line["fixed"])
@@ -127,7 +126,7 @@ def test_grey_birds_and_webp_cars_are_read(here: Path) -> None:
 def test_birds_without_masks_are_scored_by_their_boxes(here: Path) -> None:
     downloads.make_cub(here / "data", masks=False)
     found = report("cub", "--limit", "4")
-    (iem,) = (line for method, line in lines(found, "here").items() if "without labels" in method)
+    (iem,) = (line for name, line in lines(found, "here").items() if name.endswith("data set"))
     assert 0 <= iem["box_iou"] <= 1
     assert iem["localisation"] in (0, 0.25, 0.5, 0.75, 1)
     assert "either" not in iem
@@ -136,15 +135,15 @@ def test_birds_without_masks_are_scored_by_their_boxes(here: Path) -> None:
 def test_the_ablation_leaves_out_one_thing_at_a_time(here: Path) -> None:
     downloads.make_folder(here / "data", n=3)
     found = report("folder", "--no-baselines", "--ablate")
-    ours, paper = lines(found, "here", "ablation"), lines(found, "paper", "ablation")
-    assert [method.partition(" (")[0] for method in ours] == [
+    ours = lines(found, "here", "ablation")
+    assert list(dict.fromkeys(line["method"] for line in ours.values())) == [
         "IEM",
         "lambda = 0",
         "no smoothing",
         "not restricted to the boundary",
     ]
-    assert len(paper) == 8
-    assert paper["lambda = 0, flowers"]["either"]["iou"] == 0.680
+    (chosen,) = (line for name, line in ours.items() if name.startswith("lambda") and line["choice"])
+    assert chosen["paper_iou"] == {"cub": 0.506, "flowers": 0.680}
     configurations = {
         study: json.loads(setting(here / "iem-reproduce" / "folder-data" / study))
         for study in ("iem", "no-diversity", "no-smoothing", "any-pixel")
@@ -208,11 +207,12 @@ def test_the_scores_of_every_image_are_kept(here: Path) -> None:
     with (here / "iem-reproduce" / "folder-data" / "scores.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4 * (3 + 3 * len(baselines.SIDES))
-    for side in (44, 78, 92):
+    for name, line in list(lines(found, "here").items())[:3]:
+        side = line["square"]
         scores = [
             float(row["fixed_miou"]) for row in rows if (row["method"], row["side"]) == ("iem", str(side))
         ]
-        assert np.mean(scores) == pytest.approx(lines(found, "here")[f"IEM, {side}"]["fixed"]["miou"])
+        assert np.mean(scores) == pytest.approx(line["fixed"]["miou"]), name
 
 
 def test_every_format_has_every_line(here: Path) -> None:
@@ -220,7 +220,7 @@ def test_every_format_has_every_line(here: Path) -> None:
     arguments = ["folder", "--ablate", "--no-baselines", "--format"]
     found = json.loads(reproduce(*arguments, "json").stdout)
     expected = len(found["results"]) + len(found["ablation"])
-    assert expected == 6 + 4 + 8
+    assert expected == 5 + 4 * 3
     text = reproduce(*arguments, "text").stdout
     markdown = reproduce(*arguments, "markdown").stdout
     table = list(csv.DictReader(StringIO(reproduce(*arguments, "csv").stdout)))
@@ -228,7 +228,9 @@ def test_every_format_has_every_line(here: Path) -> None:
     assert sum(line.startswith("| ") for line in markdown.splitlines()) == expected + 4
     for row in table:
         shown = f"{100 * float(row['either_iou']):.1f}"
-        assert any(row["method"] in line and shown in line for line in text.splitlines())
+        assert any(
+            row["method"] in line and row["square"] in line and shown in line for line in text.splitlines()
+        )
     assert "in the paper" in text
 
 
@@ -243,9 +245,12 @@ def test_figures_are_drawn(here: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [rows[0]["updates"], rows[-1]["updates"]] == ["0", "4"]
     found = report("folder", "--no-baselines")
-    iem = found["results"][0]
+    (iem,) = (line for line in found["results"] if line["choice"] == "data set")
     assert float(rows[-1]["either_iou"]) == pytest.approx(iem["either"]["iou"], abs=1e-9)
-    assert "--overwrite" in reproduce("folder", "--figures", "drawn", status=2).stderr
+    reproduce("folder", "--no-baselines", "--figures", "drawn")
+    (here / "drawn" / "curve.csv").write_text("mine")
+    assert "name another folder" in reproduce("folder", "--figures", "drawn", status=2).stderr
+    assert (here / "drawn" / "curve.csv").read_text() == "mine"
 
 
 def test_figures_show_the_masks_of_the_run_where_they_count(
@@ -293,15 +298,30 @@ def test_runs_of_another_data_set_are_not_continued(here: Path) -> None:
     assert report("folder", "--no-baselines", "-o", "out", "--overwrite", root="other")["n"] == 2
 
 
-def test_scores_of_something_else_are_not_overwritten_unasked(here: Path) -> None:
+def test_a_folder_of_something_else_is_left_alone(here: Path) -> None:
     downloads.make_folder(here / "data", n=1)
     scores = here / "out" / "scores.csv"
     downloads.write(scores, b"mine")
     refused = reproduce("folder", "--no-baselines", "-o", "out", status=2)
-    assert f"{Path('out', 'scores.csv')}: is of something else" in refused.stderr
+    assert "out: holds scores.csv and is no reproduction" in refused.stderr
     assert scores.read_bytes() == b"mine"
     reproduce("folder", "--no-baselines", "-o", "out", "--overwrite")
     assert scores.read_bytes().startswith(b"name,method,")
+    downloads.write(here / "thesis" / "chapter.tex", b"")
+    for more in ([], ["--overwrite"]):
+        assert "holds chapter.tex" in reproduce("folder", "-o", "thesis", *more, status=2).stderr
+    assert "is a run of its own" in reproduce("folder", "-o", "out/iem", "--overwrite", status=2).stderr
+    assert "is a file" in reproduce("folder", "-o", "thesis/chapter.tex", status=2).stderr
+
+
+def test_overwrite_leaves_no_run_of_the_other_data_set(here: Path) -> None:
+    downloads.make_folder(here / "data", n=1)
+    downloads.make_lsun_car(here / "cars")
+    reproduce("lsun-car", "-o", "out", "--limit", "1", root="cars")
+    reproduce("folder", "-o", "out", "--no-baselines", "--overwrite")
+    assert not list((here / "out" / "grabcut").iterdir())
+    assert not (here / "out" / "images").exists()
+    reproduce("folder", "-o", "out")
 
 
 def test_each_root_has_its_own_runs_by_default(here: Path) -> None:
@@ -318,7 +338,8 @@ def test_grabcut_is_left_out_aloud_where_opencv_is_missing(
     monkeypatch.setitem(sys.modules, "cv2", None)
     result = reproduce("folder")
     assert "pip install 'iem-xp[baselines]'" in result.stderr
-    assert "GrabCut" not in result.stdout
+    assert "GrabCut is left out" in result.stdout
+    assert "GrabCut," not in result.stdout
     assert "centred ellipse" in result.stdout
 
 
@@ -344,16 +365,29 @@ def test_images_of_which_nothing_is_known_are_wrong_usage(here: Path) -> None:
     assert not Path("iem-reproduce").exists()
 
 
-def test_if_no_image_counts_no_square_is_chosen(here: Path) -> None:
+def test_if_no_image_counts_there_is_no_table(here: Path) -> None:
     downloads.make_folder(here / "data", n=2)
     for file in (here / "data" / "masks").rglob("*.png"):
         downloads.cut(file)
-    result = reproduce("folder", "--no-baselines", "--figures", "drawn", "--json", status=1)
-    assert "no figures are drawn: no image counts" in result.stderr
-    found = json.loads(result.stdout)
-    assert (found["n"], found["init_side"], len(found["failed"])) == (0, None, 2)
-    assert {line["either"]["iou"] for line in found["results"]} == {None}
+    for more in ([], ["--json"]):
+        result = reproduce("folder", "--no-baselines", "--figures", "drawn", *more, status=1)
+        assert "no image of data counts" in result.stderr
+        assert "not counted: flower 00:" in result.stderr
+        assert not result.stdout
     assert not (here / "drawn").exists()
+
+
+def test_notes_and_what_is_left_out_stand_below_the_table(here: Path) -> None:
+    downloads.make_cub(here / "data", redo_split=False)
+    text = reproduce("cub", "--limit", "2", "--no-baselines").stdout
+    assert text.splitlines()[0].endswith(", 2 of 10 images")
+    assert "official" in text.splitlines()[-1]
+    assert "official" in report("cub", "--limit", "2", "--no-baselines")["notes"][0]
+
+
+def test_only_one_format_can_be_asked_for(here: Path) -> None:
+    downloads.make_folder(here / "data", n=1)
+    assert "one of them only" in reproduce("folder", "--json", "--format", "csv", status=2).stderr
 
 
 def test_the_default_split_has_the_same_runs_by_its_name(here: Path) -> None:

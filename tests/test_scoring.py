@@ -12,8 +12,17 @@ from iem_xp.boxes import Box
 from iem_xp.datasets import Dataset, DatasetError, Example
 from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
 from iem_xp.images import ImageError
-from iem_xp.labels import to_labels
-from iem_xp.reproduction.scoring import Choices, Found, Scoring, fitted_truth, list_figures, score_runs
+from iem_xp.labels import IGNORED, to_labels
+from iem_xp.reproduction.scoring import (
+    FOR_DATA_SET,
+    Choices,
+    Found,
+    Row,
+    Scoring,
+    fitted_truth,
+    list_figures,
+    score_runs,
+)
 from iem_xp.reproduction.studies import GRABCUT, IEM, Study, find_sources, source_of
 from iem_xp.runs.records import Candidate, Entry
 from iem_xp.runs.store import Run
@@ -30,18 +39,39 @@ def found(*pairs: tuple[float, float]) -> list[Found]:
     return [Found(side, error, flat(score)) for side, (error, score) in zip((44, 78, 92), pairs, strict=True)]
 
 
+def weighed(*errors: float) -> list[Candidate]:
+    return [
+        Candidate(side, np.zeros((1, 1), bool), error, 0)
+        for side, error in zip((44, 78, 92), errors, strict=True)
+    ]
+
+
 @pytest.fixture
 def choices() -> Choices:
     choices = Choices(IEM, MASK_FIGURES)
-    choices.add(found((0.9, 0.1), (0.5, 0.4), (0.6, 0.3)))
-    choices.add(found((0.2, 0.6), (0.7, 0.7), (0.5, 0.8)))
+    for pairs in (((0.9, 0.1), (0.5, 0.4), (0.6, 0.3)), ((0.2, 0.6), (0.7, 0.7), (0.5, 0.8))):
+        choices.weigh(weighed(*(error for error, _ in pairs)))
+        choices.add(found(*pairs))
     return choices
 
 
+def for_data_set(choices: Choices) -> Row:
+    """The row of the paper's protocol."""
+    (row,) = (row for row in choices.for_each_side if row.choice == FOR_DATA_SET)
+    return row
+
+
 def test_the_protocol_takes_the_square_of_highest_mean_error(choices: Choices) -> None:
-    assert choices.side == 78  # 0.6, of 0.55, 0.6, 0.55
-    assert choices.for_data_set.means.mean["fixed_iou"] == pytest.approx(0.55)
-    assert choices.for_data_set.means.n == 2
+    row = for_data_set(choices)
+    assert row.square == choices.side == 78  # 0.6, of 0.55, 0.6, 0.55
+    assert row.means.mean["fixed_iou"] == pytest.approx(0.55)
+    assert row.means.n == 2
+
+
+def test_images_that_do_not_count_have_a_say_in_the_choice(choices: Choices) -> None:
+    choices.weigh(weighed(0.9, 0.1, 0.1))
+    assert choices.side == 44
+    assert for_data_set(choices).means.n == 2
 
 
 def test_each_image_may_take_the_square_of_its_highest_error(choices: Choices) -> None:
@@ -115,7 +145,7 @@ def score(dataset: Dataset, folder: Path, without: str | None = None, **options:
 def test_masks_are_scored_against_the_truth_cut_as_the_paper_does(dataset: Dataset, tmp_path: Path) -> None:
     scoring = score(dataset, tmp_path)
     assert (scoring.n, scoring.failed) == (3, {})
-    row = scoring.choices["iem"].for_data_set
+    row = for_data_set(scoring.choices["iem"])
     expected = [
         metrics.iou(candidate(78, number).mask[None], fitted_truth(one, HEIGHT, WIDTH).foreground[None])
         for number, one in enumerate(dataset)
@@ -138,7 +168,7 @@ def test_an_image_counts_in_every_study_or_in_none(dataset: Dataset, tmp_path: P
     scoring = score(dataset, tmp_path, without="1")
     assert scoring.n == 2
     assert scoring.failed == {"1": "out of luck"}
-    assert {choices.for_data_set.means.n for choices in scoring.choices.values()} == {2}
+    assert {for_data_set(choices).means.n for choices in scoring.choices.values()} == {2}
 
 
 def test_every_score_is_handed_over_in_the_order_of_the_data_set(dataset: Dataset, tmp_path: Path) -> None:
@@ -146,6 +176,21 @@ def test_every_score_is_handed_over_in_the_order_of_the_data_set(dataset: Datase
     score(dataset, tmp_path, watch=lambda name, study, found: seen.append((name, study.name, len(found))))
     expected = [(name, study, count) for name in "012" for study, count in (("iem", 3), ("grabcut", 4))]
     assert seen == expected
+
+
+def test_the_choice_without_labels_does_not_depend_on_which_labels_are_broken(tmp_path: Path) -> None:
+    whole = Dataset("", [example(tmp_path, number) for number in range(2)])
+    broken = Dataset("", [example(tmp_path, 0, read_truth=unreadable), whole.examples[1]])
+    errors = {44: (0.9, 0.1), 78: (0.4, 0.5), 92: (0.1, 0.1)}
+    with Run.create(tmp_path / "iem", {}) as run:
+        for number, one in enumerate(whole):
+            found = [candidate(side, 0)._replace(inpainting_error=of[number]) for side, of in errors.items()]
+            run.record_candidates(Entry(source_of(one, tmp_path), WIDTH, HEIGHT, 0.1), found)
+        sides = [
+            score_runs(dataset, {IEM: run}, tmp_path, workers=1).choices["iem"].side
+            for dataset in (whole, broken)
+        ]
+    assert sides == [44, 44]
 
 
 def unreadable() -> np.ndarray:
@@ -160,6 +205,7 @@ def unreadable() -> np.ndarray:
             {"read_truth": lambda: to_labels(subject(1).T)},
             "its true mask, 96 x 160, is not of its image, 160 x 96 when upright",
         ),
+        ({"read_truth": lambda: np.full((HEIGHT, WIDTH), IGNORED, np.uint8)}, "ignores every pixel"),
         ({"read_truth": None}, "has no true mask"),
     ],
 )
@@ -187,7 +233,7 @@ def test_boxes_alone_are_scored_at_the_size_of_the_masks(tmp_path: Path) -> None
     left, top, right, bottom = 50 * scale - offset, 20 * scale, 100 * scale - offset, 70 * scale
     across, down = min(100, right) - max(19, left), min(90, bottom) - max(20, top)
     union = (right - left) * (bottom - top) + (100 - 19) * (90 - 20) - across * down
-    found_iou = scoring.choices["iem"].for_data_set.means.mean["box_iou"]
+    found_iou = for_data_set(scoring.choices["iem"]).means.mean["box_iou"]
     assert found_iou == pytest.approx(across * down / union, abs=0.01)
 
 

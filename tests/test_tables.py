@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from io import StringIO
 
 import pytest
 
 from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, Means
 from iem_xp.reproduction.published import ABLATIONS, RESULTS, Published
-from iem_xp.reproduction.scoring import Row
+from iem_xp.reproduction.scoring import BY_TRUTH, FOR_DATA_SET, FOR_IMAGE, Row
 from iem_xp.reproduction.tables import Line, Table, to_csv
 
 PRINTED = {
@@ -31,25 +32,26 @@ IEM + SegNet: 77.8 68.5 63.2 80.5""",
 """Tables 1 to 3 of the paper."""
 
 
-def measured(figures: tuple[str, ...] = MASK_FIGURES) -> Line:
+def measured(figures: tuple[str, ...] = MASK_FIGURES, *, paper: bool = False) -> Line:
     means = Means(figures)
     for value in (0.5, 0.75):
         means.add(dict.fromkeys(figures, value))
-    return Line.measured(Row("IEM (78)", means))
+    return Line.measured(Row("IEM", 78, FOR_DATA_SET, means), {"cub": 0.522} if paper else None)
 
 
 def table(figures: tuple[str, ...] = MASK_FIGURES) -> Table:
-    lines = [Line.published(Published("ReDO", 0.879, 0.764)), measured(figures)]
-    return Table("flowers, 2 images", figures, lines)
+    groups = [[Line.published(Published("ReDO", 0.879, 0.764))], [measured(figures)]]
+    return Table("results", "flowers, 2 images", figures, groups)
 
 
 def test_the_text_shows_per_cent_and_the_error_of_the_iou() -> None:
-    title, polarities, headings, redo, iem = table().to_text().splitlines()
+    title, polarities, headings, before, redo, between, iem = table().to_text().splitlines()
+    assert before == between == ""
     assert title == "flowers, 2 images"
     assert polarities.split() == ["either", "fixed"]
     assert headings.split() == ["method", "from", *["accuracy", "IoU", "mIoU", "DICE"] * 2]
     assert redo.split() == ["ReDO", "paper", "87.9", "76.4", *["-"] * 6]
-    assert iem.split() == ["IEM", "(78)", "here", *["62.5", "62.5", "±12.5", "62.5", "62.5"] * 2]
+    assert iem.split() == ["IEM,", "78", "*", "here", *["62.5", "62.5", "±12.5", "62.5", "62.5"] * 2]
     assert polarities.index("either") == len(headings[: headings.index("accuracy")])
 
 
@@ -71,8 +73,43 @@ def test_csv_is_not_rounded_and_has_one_head() -> None:
     assert len(rows) == 4
     assert rows[0]["either_iou"] == "0.764"
     assert rows[0]["fixed_iou"] == rows[0]["n"] == ""
-    assert rows[1]["n"] == "2"
+    assert [rows[1][column] for column in ("table", "method", "square", "choice", "from", "n")] == [
+        "results", "IEM", "78", "data set", "here", "2",
+    ]  # fmt: skip
     assert float(rows[1]["fixed_dice_standard_error"]) == 0.125
+
+
+@pytest.mark.parametrize(
+    ("square", "choice", "name"),
+    [
+        (None, None, "ReDO"),
+        (78, None, "ReDO, 78"),
+        (78, FOR_DATA_SET, "ReDO, 78 *"),
+        (None, FOR_IMAGE, "ReDO, chosen per image"),
+        (None, BY_TRUTH, "ReDO, chosen per image †"),
+        (112, BY_TRUTH, "ReDO, 112 †"),
+    ],
+)
+def test_a_name_tells_what_was_chosen_and_how(square: int | None, choice: str | None, name: str) -> None:
+    assert Line("ReDO", "here", square, choice).name == name
+
+
+def test_what_the_paper_reports_of_the_same_has_columns_of_its_own() -> None:
+    groups = [[measured(("fixed_iou",), paper=True)]]
+    table = Table("ablation", "a|b", ("fixed_iou",), groups, ["cub", "flowers"])
+    headings, _, line = table.to_text().splitlines()[-3:]
+    assert re.split(" {2,}", headings) == [
+        "method",
+        "from",
+        "paper's IoU, cub",
+        "paper's IoU, flowers",
+        "IoU",
+    ]
+    assert line.split() == ["IEM,", "78", "*", "here", "52.2", "-", "62.5", "±12.5"]
+    assert table.to_markdown().startswith("**a\\|b**")
+    (row,) = csv.DictReader(StringIO(to_csv([table])))
+    assert (row["paper_iou_cub"], row["paper_iou_flowers"]) == ("0.522", "")
+    assert table.lines[0].as_dict()["paper_iou"] == {"cub": 0.522}
 
 
 def test_json_has_figures_by_polarity() -> None:
@@ -87,7 +124,8 @@ def test_json_has_figures_by_polarity() -> None:
 def test_the_paper_s_rows_are_as_printed_there_of_either_polarity(kind: str, expected: str) -> None:
     either = MASK_FIGURES[:4]
     assert all(figure.startswith("either") for figure in either)
-    _, _, _, *rows = Table("", either, [Line.published(row) for row in RESULTS[kind]]).to_text().splitlines()
+    table = Table("", "", either, [[Line.published(row) for row in RESULTS[kind]]])
+    _, _, _, _, *rows = table.to_text().splitlines()
     shown = [row.split() for row in rows]
     assert shown == [line.replace(":", " paper ").split() for line in expected.splitlines()]
 

@@ -20,22 +20,17 @@ from iem_xp.engines import EngineOption
 from iem_xp.files import replacing
 from iem_xp.images import ImageError
 from iem_xp.reproduction.drawing import FigureError, check_figures, draw_figures
-from iem_xp.reproduction.report import ablation_table, results_table
+from iem_xp.reproduction.outputs import IMAGES, SCORES, prepare
+from iem_xp.reproduction.report import ablation_table, explain, results_table
 from iem_xp.reproduction.scoring import Found, Scoring, list_figures, score_runs
 from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, Study, find_sources
 from iem_xp.reproduction.tables import Table, to_csv
 from iem_xp.runs.methods import Method
-from iem_xp.runs.store import Run, is_run
+from iem_xp.runs.store import Run
 from iem_xp_cli.options import check_engine, device_option, engine_option, take_device, workers_option
 from iem_xp_cli.session import listed, messages, printable, progress, search, segment_folder
 
 FORMATS = ("text", "markdown", "csv", "json")
-
-_IMAGES, _SCORES = "images", "scores.csv"
-_EXPLANATION = (
-    "Means over images in %, ± standard error. either: the better of each mask and its complement, as in the "
-    "paper; fixed: the mask as it is. In parentheses the initial square."
-)
 
 
 @click.command("reproduce")
@@ -60,9 +55,7 @@ _EXPLANATION = (
     "--format",
     "as_format",
     type=click.Choice(FORMATS),
-    default="text",
-    show_default=True,
-    help="Of the tables.",
+    help="Of the tables.  [default: text]",
 )
 @click.option("--json", "as_json", is_flag=True, help="As --format json.")
 @click.option("--overwrite", is_flag=True, help="Replace the runs and figures that are there.")
@@ -78,7 +71,7 @@ def command(
     ablate: bool,
     baselines: bool,
     figures: Path | None,
-    as_format: str,
+    as_format: str | None,
     as_json: bool,
     overwrite: bool,
     workers: int,
@@ -96,42 +89,50 @@ def command(
 
     Exit status: 0 all well, 1 some images could not be segmented or scored, 2 wrong usage, 130 interrupted.
     """
+    if as_json and as_format not in (None, "json"):
+        raise click.UsageError(f"--json and --format {as_format}: one of them only")
+    if split in KINDS[kind].splits[:1]:
+        split = None  # the default by its name makes the same runs
+    folder = output or _default_output(kind, root, split)
     with _messages():
-        if split in KINDS[kind].splits[:1]:
-            split = None  # the default by its name makes the same runs
-        dataset = open_dataset(kind, root, split)
-        dataset = replace(dataset, title=printable(dataset.title), examples=dataset.examples[:limit])
+        whole = open_dataset(kind, root, split)
+        notes = [printable(note) for note in whole.notes]
+        dataset = replace(whole, title=printable(whole.title), examples=whole.examples[:limit])
         list_figures(dataset)  # or an error, before the work begins
         if figures is not None:
             check_figures(figures, overwrite)
-        studies = _list_studies(ablate, baselines)
+        studies = _list_studies(ablate, baselines, notes)
+    for note in notes:
+        click.echo(note, err=True)
     device = take_device(device)
     check_engine(engine, device, IEM.settings)
-    for note in dataset.notes:
-        click.echo(printable(note), err=True)
 
-    folder = output or _default_output(kind, root, split)
-    if (folder / _SCORES).exists() and not (overwrite or is_run(folder / IEM.name)):
-        raise click.UsageError(f"{folder / _SCORES}: is of something else; use another -o, or --overwrite")
-    facts = {"dataset": kind, "root": os.path.abspath(root), "split": split}
     with _messages():
+        prepare(folder, overwrite)
+        facts = {"dataset": kind, "root": os.path.abspath(root), "split": split}
         for study in studies:
             method = _method(study, device, engine)
             _run(study, method, dataset, folder, facts=facts, workers=workers, overwrite=overwrite)
         scoring = _score(dataset, studies, folder, workers)
-        tables = [results_table(kind, dataset.title, scoring)]
-        if ablate:
-            tables.append(ablation_table(kind, dataset.title, scoring))
     causes = (f"{name}: {cause}" for name, cause in scoring.failed.items())
     for line in listed("not counted", causes, len(scoring.failed)):
         click.echo(line, err=True)
+    if not scoring.n:
+        raise click.ClickException(f"no image of {dataset.title} counts, so there is nothing to show")
+    title = f"{dataset.title}, {scoring.n}{f' of {len(whole)}' if scoring.n < len(whole) else ''} images"
+    tables = [results_table(kind, title, scoring)]
+    if ablate:
+        tables.append(ablation_table(kind, title, scoring))
     if as_json or as_format == "json":
-        click.echo(json.dumps(_as_dict(kind, dataset, scoring, tables, folder)))
+        found = _as_dict(scoring, tables, dataset=kind, title=dataset.title, notes=notes, runs=str(folder))
+        click.echo(json.dumps(found))
     else:
-        click.echo(_formatted(tables, as_format), nl=False)
+        click.echo(
+            _formatted(tables, as_format or "text", [*explain(kind, tables, scoring), *notes]), nl=False
+        )
     if figures is not None:
         with _messages(), Run.open(folder / IEM.name) as run:
-            drawn = draw_figures(dataset, scoring, run, folder / _IMAGES, figures, engine)
+            drawn = draw_figures(dataset, scoring, run, folder / IMAGES, figures, engine)
         click.echo(f"figures: {', '.join(map(str, drawn))}", err=True)
     if scoring.failed:
         sys.exit(1)
@@ -144,18 +145,23 @@ def _messages() -> Iterator[None]:
             yield
     except (DatasetError, FigureError) as error:
         raise click.UsageError(str(error)) from error
-    except ImageError as error:  # there is none, or it has changed since it was segmented
+    except ImageError as error:  # it has changed since it was segmented
         raise click.ClickException(f"no figures are drawn: {error}") from error
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            *(error.args or ["the same command, without --overwrite, continues"])
+        ) from None
 
 
-def _list_studies(ablate: bool, baselines: bool) -> list[Study]:
+def _list_studies(ablate: bool, baselines: bool, notes: list[str]) -> list[Study]:
+    """Studies to run; `notes` are added to where one cannot be."""
     studies = [IEM]
     if baselines:
         try:
             check_grabcut()
             studies.append(GRABCUT)
         except BaselineError as error:
-            click.echo(f"GrabCut is left out: {error}", err=True)
+            notes.append(f"GrabCut is left out: {error}")
         studies += FLOORS
     return studies + (list(ABLATIONS) if ablate else [])
 
@@ -171,31 +177,17 @@ def _method(study: Study, device: str, engine: EngineOption) -> Method:
     return search(study.settings, device, engine)
 
 
-def _run(
-    study: Study,
-    method: Method,
-    dataset: Dataset,
-    folder: Path,
-    *,
-    facts: dict[str, Any],
-    workers: int,
-    overwrite: bool,
-) -> None:
-    summary = segment_folder(
-        find_sources(dataset, folder / _IMAGES),
-        folder / study.name,
-        study.settings,
-        method,
-        total=len(dataset),
-        facts=facts,
-        workers=workers,
-        overwrite=overwrite,
-        title=study.title,
-    )
+def _run(study: Study, method: Method, dataset: Dataset, folder: Path, **options: Any) -> None:
+    images, total = find_sources(dataset, folder / IMAGES), len(dataset)
+    options |= {"total": total, "title": study.title}
+    try:
+        summary = segment_folder(images, folder / study.name, study.settings, method, **options)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"{study.title}: {error}") from None
     new = summary["done"] - summary["continued"]
     click.echo(
         f"{study.title}: {new} segmented in {summary['seconds']:.1f} s, {summary['skipped']} done before, "
-        f"{summary['failed']} failed ({summary['device']}, {summary['engine'] or 'nothing to do'})",
+        f"{summary['failed']} failed",
         err=True,
     )
 
@@ -205,7 +197,7 @@ def _score(dataset: Dataset, studies: Sequence[Study], folder: Path, workers: in
     figures = list_figures(dataset)
     with ExitStack() as stack:
         runs = {study: stack.enter_context(Run.open(folder / study.name)) for study in studies}
-        path = stack.enter_context(replacing(folder / _SCORES))
+        path = stack.enter_context(replacing(folder / SCORES))
         file = stack.enter_context(path.open("w", newline="", encoding="utf-8", errors="surrogateescape"))
         advance = stack.enter_context(progress("scoring", len(dataset) * len(studies)))
         writer = csv.writer(file, lineterminator="\n")
@@ -216,29 +208,23 @@ def _score(dataset: Dataset, studies: Sequence[Study], folder: Path, workers: in
                 writer.writerow([name, study.name, side, error, *(score[figure] for figure in figures)])
             advance(1)
 
-        return score_runs(dataset, runs, folder / _IMAGES, workers, write)
+        return score_runs(dataset, runs, folder / IMAGES, workers, write)
 
 
-def _formatted(tables: Sequence[Table], as_format: str) -> str:
+def _formatted(tables: Sequence[Table], as_format: str, notes: Sequence[str]) -> str:
     if as_format == "csv":
         return to_csv(tables)
-    shown = (table.to_markdown() if as_format == "markdown" else table.to_text() for table in tables)
-    return "\n\n".join([*shown, _EXPLANATION, ""])
+    if as_format == "markdown":
+        return "\n\n".join([*(table.to_markdown() for table in tables), *notes, ""])
+    return "\n\n".join([*(table.to_text() for table in tables), "\n".join([*notes, ""])])
 
 
-def _as_dict(
-    kind: str, dataset: Dataset, scoring: Scoring, tables: Sequence[Table], folder: Path
-) -> dict[str, Any]:
+def _as_dict(scoring: Scoring, tables: Sequence[Table], **facts: Any) -> dict[str, Any]:
     return {
-        "dataset": kind,
-        "title": dataset.title,
+        **facts,
         "n": scoring.n,
         "failed": [{"name": name, "error": error} for name, error in scoring.failed.items()],
-        "notes": list(dataset.notes),
-        "init_side": scoring.choices[IEM.name].side if scoring.n else None,
-        "runs": str(folder),
-        **{
-            key: [line.as_dict() for line in table.lines]
-            for key, table in zip(("results", "ablation"), tables, strict=False)
-        },
+        "init_side": scoring.choices[IEM.name].side,
+        "engines": scoring.engines,
+        **{table.name: [line.as_dict() for line in table.lines] for table in tables},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator
 from importlib import import_module
 from io import StringIO
@@ -46,9 +47,15 @@ def check_figures(folder: Path, overwrite: bool) -> None:
         ) from error
     if folder.exists() and not folder.is_dir():
         raise FigureError(f"{folder}: is a file, not a folder; name another one for the figures")
-    for name in FIGURES:
-        if (folder / name).exists() and not overwrite:
-            raise FigureError(f"{folder / name}: exists; name another folder, or use --overwrite")
+    if not (overwrite or _is_drawn(folder)):
+        for name in FIGURES:
+            if (folder / name).exists():
+                raise FigureError(
+                    f"{folder / name}: exists and is none of these figures; name another folder"
+                )
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise FigureError(f"{folder}: cannot be written to; name another folder for the figures")
 
 
 def draw_figures(
@@ -91,10 +98,19 @@ def draw_figures(
         files[INPAINTING] = encode_png(inpainting_figure(evenly(with_truth, SHEETS), config))
     points = trace(_read(counted), side, config, engine)
     files[CURVE] = draw(points, f"{dataset.title}, {len(counted)} images, square {side}")
-    files[POINTS] = _as_csv(points).encode()
+    files = {POINTS: _as_csv(points).encode(), **files}  # first, since figures are known by it
     for name, contents in files.items():
         write_atomically(folder / name, contents)
     return [folder / name for name in files]
+
+
+def _is_drawn(folder: Path) -> bool:
+    """Whether the figures in a folder are those of an earlier time, which may be drawn anew."""
+    try:
+        with (folder / POINTS).open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file), None) == list(Point._fields)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
 
 
 def _show(example: Example, run: Run, images: Path, side: int) -> Shown:

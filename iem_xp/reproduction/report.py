@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+from iem_xp.boxes import LOCALISED
+from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
 from iem_xp.reproduction.published import ABLATIONS as PUBLISHED_ABLATIONS
-from iem_xp.reproduction.published import RESULTS, Published
-from iem_xp.reproduction.scoring import Row, Scoring
+from iem_xp.reproduction.published import IMAGES, RESULTS, Ablation
+from iem_xp.reproduction.scoring import FOR_DATA_SET, Scoring
 from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM
 from iem_xp.reproduction.tables import Line, Table
 
@@ -12,21 +16,43 @@ from iem_xp.reproduction.tables import Line, Table
 def results_table(kind: str, title: str, scoring: Scoring) -> Table:
     """Tables 1 to 3: what the paper reports of this kind of data set, and what was measured here."""
     iem = scoring.choices[IEM.name]
-    rows = [iem.for_data_set, *iem.for_each_side, iem.for_each_image, iem.by_truth]
+    groups = [[*iem.for_each_side, iem.for_each_image, iem.by_truth]]
     if GRABCUT.name in scoring.choices:
-        rows += scoring.choices[GRABCUT.name].for_each_side
-    rows += [scoring.choices[study.name].best_side for study in FLOORS if study.name in scoring.choices]
-    lines = [Line.published(row) for row in RESULTS.get(kind, ())] + [Line.measured(row) for row in rows]
-    return Table(f"{title}, {scoring.n} images", scoring.figures, lines)
+        grabcut = scoring.choices[GRABCUT.name].for_each_side
+        groups.append([row._replace(choice=None) for row in grabcut])  # The paper chooses none of these.
+    groups.append(
+        [scoring.choices[study.name].best_side for study in FLOORS if study.name in scoring.choices]
+    )
+    lines = [[Line.measured(row) for row in group] for group in groups]
+    # The paper's are of masks, which boxes alone cannot be beside.
+    paper = RESULTS.get(kind, ()) if MASK_FIGURES[0] in scoring.figures else ()
+    return Table("results", title, scoring.figures, [list(map(Line.published, paper)), *lines])
 
 
 def ablation_table(kind: str, title: str, scoring: Scoring) -> Table:
     """Table 4: the method with one thing left out at a time, beside the paper of this data set or both."""
-    lines = []
+    papers = [kind] if kind in Ablation._fields else list(Ablation._fields)
+    groups = []
     for study in (IEM, *ABLATIONS):
-        for data_set, iou in PUBLISHED_ABLATIONS[study.name]._asdict().items():
-            if kind == data_set or kind not in PUBLISHED_ABLATIONS[study.name]._fields:
-                lines.append(Line.published(Published(f"{study.title}, {data_set}", iou=iou)))
-        choices = scoring.choices[study.name]
-        lines.append(Line.measured(Row(f"{study.title} ({choices.side})", choices.for_data_set.means)))
-    return Table(f"{title}, ablation", scoring.figures, lines)
+        published = PUBLISHED_ABLATIONS[study.name]._asdict()
+        iou = {paper: published[paper] for paper in papers}
+        rows = scoring.choices[study.name].for_each_side
+        groups.append([Line.measured(row, iou if row.choice == FOR_DATA_SET else None) for row in rows])
+    return Table("ablation", f"{title}: ablation", scoring.figures, groups, papers)
+
+
+def explain(kind: str, tables: Sequence[Table], scoring: Scoring) -> Iterator[str]:
+    """Explain the figures and marks of tables, a line each."""
+    figures = tables[0].figures
+    yield "Means over images in %, ± standard error."
+    if MASK_FIGURES[0] in figures:
+        yield "either: the better of each mask and its complement, as in the paper; fixed: the mask as it is."
+    if BOX_FIGURES[0] in figures:
+        yield f"box IoU: of the box around a mask's largest part; localised: the share above {LOCALISED}."
+    yield "After a comma the initial square. * chosen for the data set without labels: the paper's protocol."
+    yield "† chosen by ground truth, for the highest IoU: a bound, not a result."
+    if any(line.source == "paper" for line in tables[0].lines):
+        yield f"The paper's own rows are of its test of {IMAGES[kind]:,} images."
+    computed = {study.title: scoring.engines.get(study.name) for study in (IEM, GRABCUT)}
+    if any(computed.values()):
+        yield "; ".join(f"{title}: {', '.join(names)}" for title, names in computed.items() if names) + "."

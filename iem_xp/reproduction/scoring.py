@@ -19,11 +19,26 @@ from iem_xp.reproduction.studies import PAPER, Study, source_of
 from iem_xp.runs.records import Candidate, Entry
 from iem_xp.runs.store import Run
 
+FOR_DATA_SET, FOR_IMAGE, BY_TRUTH = "data set", "image", "truth"
+"""How a square may be chosen: without labels, for all images or for each; or by ground truth."""
+
 
 class Row(NamedTuple):
-    """Means of a method over a data set."""
+    """Means of a method over a data set.
+
+    Attributes
+    ----------
+    method : str
+    square : int or None
+        Side of the initial square, if it is one for all images.
+    choice : {"data set", "image", "truth"} or None
+        By what the square was chosen, if it was.
+    means : Means
+    """
 
     method: str
+    square: int | None
+    choice: str | None
     means: Means
 
 
@@ -53,9 +68,12 @@ class Choices:
         self._of_side = {side: Means(figures) for side in self._sides}
         self._of_image, self._of_truth = Means(figures), Means(figures)
 
+    def weigh(self, candidates: Sequence[Candidate]) -> None:
+        """Add an image to those that the choice for the data set is made of, whether it counts or not."""
+        self._errors.add({str(candidate.side): candidate.inpainting_error for candidate in candidates})
+
     def add(self, found: Sequence[Found]) -> None:
-        """Add what was found in an image, from every square in their order."""
-        self._errors.add({str(side): error for side, error, _ in found})
+        """Add what was found in an image that counts, from every square in their order."""
         for side, _, score in found:
             self._of_side[side].add(score)
         self._of_image.add(max(found, key=lambda one: one.inpainting_error).score)
@@ -68,34 +86,29 @@ class Choices:
         return max(self._sides, key=lambda side: errors[str(side)] or 0)
 
     @property
-    def for_data_set(self) -> Row:
-        """The protocol of the paper: one square for all images, chosen without labels."""
-        return Row(f"{self.study.title} ({self.side}, chosen without labels)", self._of_side[self.side])
+    def for_each_side(self) -> list[Row]:
+        """Every square by itself; that which is chosen for the data set is marked."""
+        chosen = self.side
+        return [
+            Row(self.study.title, side, FOR_DATA_SET if side == chosen else None, means)
+            for side, means in self._of_side.items()
+        ]
 
     @property
     def for_each_image(self) -> Row:
         """The square of highest inpainting error for each image."""
-        return Row(f"{self.study.title} (chosen per image)", self._of_image)
+        return Row(self.study.title, None, FOR_IMAGE, self._of_image)
 
     @property
     def by_truth(self) -> Row:
-        """The square of highest IoU for each image, by either polarity if there are masks.
-
-        Of that IoU, no choice among the squares has a higher mean.
-        """
-        return Row(f"{self.study.title} (best per image by ground truth)", self._of_truth)
+        """The square of highest IoU for each image: a bound that no choice among them can exceed."""
+        return Row(self.study.title, None, BY_TRUTH, self._of_truth)
 
     @property
     def best_side(self) -> Row:
-        """The square of highest mean IoU over the data set, chosen by ground truth."""
+        """The square of highest mean IoU over the data set."""
         side = max(self._sides, key=lambda side: self._of_side[side].mean[self._by] or 0)
-        listed = ", ".join(map(str, self._sides))
-        return Row(f"{self.study.title}, {side} (best of {listed})", self._of_side[side])
-
-    @property
-    def for_each_side(self) -> list[Row]:
-        """Every square by itself."""
-        return [Row(f"{self.study.title}, {side}", means) for side, means in self._of_side.items()]
+        return Row(self.study.title, side, BY_TRUTH, self._of_side[side])
 
 
 @dataclass
@@ -112,12 +125,15 @@ class Scoring:
         Of each study, by name.
     failed : dict
         Why an image does not count, by name.
+    engines : dict
+        What computed the masks of each study, by name.
     """
 
     figures: Sequence[str]
     n: int = 0
     choices: dict[str, Choices] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    engines: dict[str, list[str]] = field(default_factory=dict)
 
 
 def score_runs(
@@ -147,6 +163,7 @@ def score_runs(
     load_formats()
     figures = list_figures(dataset)
     scoring = Scoring(figures, choices={study.name: Choices(study, figures) for study in runs})
+    scoring.engines = {study.name: run.get_meta("engines") or [] for study, run in runs.items()}
     causes = {path: error for run in runs.values() for path, error in run.failures()}
 
     def tasks() -> Iterator[_Task]:
@@ -159,6 +176,8 @@ def score_runs(
             kept = {study: run.candidates.of(path) for study, run in runs.items()}
             found = {study: candidates for study, candidates in kept.items() if candidates is not None}
             if len(found) == len(runs):
+                for study, (_, candidates) in found.items():
+                    scoring.choices[study.name].weigh(candidates)
                 yield _Task(example, found)
             else:
                 scoring.failed[example.name] = causes.get(path, "has not been segmented")
@@ -204,8 +223,8 @@ def fitted_truth(example: Example, height: int, width: int) -> Truth:
         raise ImageError("has no true mask")
     if not have_one_aspect(labels.shape, (height, width)):
         raise ImageError(
-            f"its true mask, {labels.shape[1]} x {labels.shape[0]}, is not of its image, "
-            f"{width} x {height} when upright"
+            f"its true mask, {labels.shape[1]} x {labels.shape[0]}, is not of its image, {width} x {height} "
+            "when upright: one of them is turned or cut"
         )
     return to_truth(fit_truth(labels, PAPER.size, PAPER.fit))
 
@@ -222,6 +241,8 @@ def _score(task: _Task, figures: Sequence[str]) -> dict[Study, list[Found]] | st
     try:
         if MASK_FIGURES[0] in figures:
             truth = fitted_truth(example, entry.height, entry.width)
+            if truth.ignored.all():
+                return "its true mask ignores every pixel"
     except ImageError as error:
         return str(error)
     if BOX_FIGURES[0] in figures:

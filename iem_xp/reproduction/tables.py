@@ -10,11 +10,13 @@ from typing import Any
 
 from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, by_polarity
 from iem_xp.reproduction.published import Published
-from iem_xp.reproduction.scoring import Row
+from iem_xp.reproduction.scoring import BY_TRUTH, FOR_DATA_SET, FOR_IMAGE, Row
 
 _NAMES = ("accuracy", "IoU", "mIoU", "DICE")
 _HEADINGS = dict(zip((*MASK_FIGURES, *BOX_FIGURES), (*_NAMES, *_NAMES, "box IoU", "localised"), strict=True))
 _WITH_ERROR = ("either_iou", "fixed_iou", "box_iou")
+_TEXTS = 2
+"""Columns of text, before those of numbers."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +28,32 @@ class Line:
     method : str
     source : str
         "paper", or "here" for what was measured.
+    square : int, optional
+        Side of the initial square, if it is one for all images.
+    choice : str, optional
+        By what the square was chosen, if it was, as in `Row`.
     n : int, optional
         Images of which the figures are means.
     means, standard_errors : dict
         By figure, in [0, 1]; of figures that are not known there is none.
+    paper_iou : dict
+        What the paper reports beside, in [0, 1], by data set.
     """
 
     method: str
     source: str
+    square: int | None = None
+    choice: str | None = None
     n: int | None = None
     means: Mapping[str, float | None] = field(default_factory=dict)
     standard_errors: Mapping[str, float | None] = field(default_factory=dict)
+    paper_iou: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def measured(cls, row: Row) -> Line:
+    def measured(cls, row: Row, paper_iou: Mapping[str, float] | None = None) -> Line:
         """Line of a row that was measured."""
-        return cls(row.method, "here", row.means.n, row.means.mean, row.means.standard_error)
+        method, square, choice, means = row
+        return cls(method, "here", square, choice, means.n, means.mean, means.standard_error, paper_iou or {})
 
     @classmethod
     def published(cls, row: Published) -> Line:
@@ -49,14 +61,26 @@ class Line:
         method, *figures = row
         return cls(method, "paper", means=dict(zip(MASK_FIGURES, figures, strict=False)))
 
+    @property
+    def name(self) -> str:
+        """The method with its square: * is chosen without labels for the data set, † by ground truth."""
+        square = "" if self.square is None else f", {self.square}"
+        marks = {FOR_DATA_SET: " *", BY_TRUTH: " †", FOR_IMAGE: ""}
+        if self.choice is not None and self.square is None:
+            square = ", chosen per image"
+        return f"{self.method}{square}{marks.get(self.choice or '', '')}"
+
     def as_dict(self) -> dict[str, Any]:
         """The line as JSON values, figures by polarity."""
         return {
             "method": self.method,
+            "square": self.square,
+            "choice": self.choice,
             "source": self.source,
             "n": self.n,
             **by_polarity(self.means),
             "standard_error": by_polarity(self.standard_errors),
+            **({"paper_iou": dict(self.paper_iou)} if self.paper_iou else {}),
         }
 
 
@@ -66,45 +90,58 @@ class Table:
 
     Attributes
     ----------
+    name : str
+        What it is, in a word.
     title : str
+        Of what data.
     figures : sequence of str
         Columns, of `MASK_FIGURES` and `BOX_FIGURES`.
-    lines : sequence of Line
+    groups : sequence of sequences of Line
+    papers : sequence of str
+        Data sets of which the paper's IoU has a column.
     """
 
+    name: str
     title: str
     figures: Sequence[str]
-    lines: Sequence[Line]
+    groups: Sequence[Sequence[Line]]
+    papers: Sequence[str] = ()
+
+    @property
+    def lines(self) -> list[Line]:
+        """All lines."""
+        return [line for group in self.groups for line in group]
 
     def to_text(self) -> str:
-        """Aligned columns, means in %."""
-        polarities = ["", "", *self._polarities()]
-        rows = [polarities, self._headings(), *map(self._cells, self.lines)]
-        widths = [max(map(len, column)) for column in zip(*rows[1:], strict=True)]
-        aligned = [
-            "  ".join(
-                cell.ljust(width) if i < 2 or row is polarities else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        return "\n".join([self.title, *(line for line in aligned if line)])
+        """Aligned columns, means in %, an empty line between groups."""
+        polarities = [""] * (_TEXTS + len(self.papers)) + self._polarities()
+        groups = [[self._cells(line) for line in group] for group in self.groups if group]
+        rows = [self._headings(), *(row for group in groups for row in group)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        above = "  ".join(cell.ljust(width) for cell, width in zip(polarities, widths, strict=True)).rstrip()
+        head = [self.title, *([above] if above else []), _aligned(rows[0], widths)]
+        return "\n".join(
+            head + [line for group in groups for line in ["", *(_aligned(r, widths) for r in group)]]
+        )
 
     def to_markdown(self) -> str:
         """A table of pipes, means in %."""
+        polarities = [""] * (_TEXTS + len(self.papers)) + self._repeated()
         headings = [
-            f"{polarity} {heading}".strip()
-            for polarity, heading in zip(["", "", *self._repeated()], self._headings(), strict=True)
+            f"{above} {below}".strip() for above, below in zip(polarities, self._headings(), strict=True)
         ]
-        rules = ["---", "---", *["---:"] * len(self.figures)]
+        rules = ["---"] * _TEXTS + ["---:"] * (len(headings) - _TEXTS)
         rows = [headings, rules, *map(self._cells, self.lines)]
-        return "\n".join([f"**{self.title}**", "", *(f"| {' | '.join(row)} |" for row in rows)])
+        title = self.title.replace("|", "\\|")
+        return "\n".join([f"**{title}**", "", *(f"| {' | '.join(row)} |" for row in rows)])
 
     def _headings(self) -> list[str]:
-        return ["method", "from", *(_HEADINGS[figure] for figure in self.figures)]
+        papers = [f"paper's IoU, {paper}" for paper in self.papers]
+        return ["method", "from", *papers, *(_HEADINGS[figure] for figure in self.figures)]
 
     def _cells(self, line: Line) -> list[str]:
-        return [line.method, line.source, *(_cell(line, figure) for figure in self.figures)]
+        papers = [_per_cent(line.paper_iou.get(paper)) for paper in self.papers]
+        return [line.name, line.source, *papers, *(_cell(line, figure) for figure in self.figures)]
 
     def _repeated(self) -> list[str]:
         """The polarity of each figure; none of a box."""
@@ -119,22 +156,34 @@ class Table:
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """Tables of the same columns as one: means and standard errors in [0, 1], not rounded."""
+    """Tables of the same figures as one: means and standard errors in [0, 1], not rounded."""
     file = StringIO()
     writer = csv.writer(file, lineterminator="\n")
     figures = tables[0].figures
+    papers = list(dict.fromkeys(paper for table in tables for paper in table.papers))
     errors = [f"{figure}_standard_error" for figure in figures]
-    writer.writerow(["table", "method", "from", "n", *figures, *errors])
+    known = [f"paper_iou_{paper}" for paper in papers]
+    writer.writerow(["table", "method", "square", "choice", "from", "n", *figures, *errors, *known])
     for table in tables:
         for line in table.lines:
             values = [found.get(figure) for found in (line.means, line.standard_errors) for figure in figures]
-            writer.writerow([table.title, line.method, line.source, line.n, *values])
+            values += [line.paper_iou.get(paper) for paper in papers]
+            writer.writerow([table.name, line.method, line.square, line.choice, line.source, line.n, *values])
     return file.getvalue()
 
 
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = zip(row, widths, strict=True)
+    return "  ".join(
+        cell.ljust(width) if i < _TEXTS else cell.rjust(width) for i, (cell, width) in enumerate(cells)
+    ).rstrip()
+
+
 def _cell(line: Line, figure: str) -> str:
-    mean, error = line.means.get(figure), line.standard_errors.get(figure)
-    if mean is None:
-        return "-"
-    spread = f" ±{100 * error:.1f}" if error is not None and figure in _WITH_ERROR else ""
-    return f"{100 * mean:.1f}{spread}"
+    error = line.standard_errors.get(figure)
+    spread = f" ±{_per_cent(error)}" if error is not None and figure in _WITH_ERROR else ""
+    return _per_cent(line.means.get(figure)) + spread
+
+
+def _per_cent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
