@@ -56,6 +56,11 @@ def box_iou(one: Box, other: Box) -> float:
     return both / (one.width * one.height + other.width * other.height - both)
 
 
+def reaches_beyond(box: Box, height: int, width: int) -> bool:
+    """Whether a box lies outside its image by more than a pixel, as those drawn by hand may."""
+    return min(box.x, box.y) < -1 or box.x + box.width > width + 1 or box.y + box.height > height + 1
+
+
 def fit_box(box: Box, height: int, width: int, size: int, fit: Fit) -> Box:
     """Box of an image at the size of its mask, as `fit_image` and `restore_mask` make that.
 

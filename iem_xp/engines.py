@@ -166,8 +166,25 @@ class Automatic:
                 kept = fused.find_folder() is not None
                 often = "once on this machine" if kept else "each time, see NUMBA_CACHE_DIR"
                 announce(f"fused (compiling it first, about 10 s, {often})")
-            fused.start()
+            _interruptibly(fused.start)
             self._started = True
+
+
+def _interruptibly(task: Callable[[], object]) -> None:
+    """Do a task in a thread that Ctrl-C leaves behind: the compiler, called back from C, would swallow it."""
+    outcome: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            task()
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join()
+    if outcome:
+        raise outcome[0]
 
 
 automatic = Automatic()

@@ -16,6 +16,9 @@ BACKGROUND, IGNORED, FOREGROUND = 0, 128, 255
 
 Labels = NDArray[np.uint8]
 
+_SOFT, _WHITE = 8, 192
+"""Of a soft mask: least number of greys between the three labels, and least value of its brightest."""
+
 
 class Truth(NamedTuple):
     """Labels as the metrics take them: bool arrays of one shape."""
@@ -25,10 +28,11 @@ class Truth(NamedTuple):
 
 
 def read_labels(source: str | os.PathLike[str] | bytes) -> Labels:
-    """Read a mask of any lossless format as labels.
+    """Read a mask as labels.
 
-    Values above 128 are foreground, those below background, and 128 is ignored. A file of only 0 and 1 is
-    read as such. Black, grey and white may be stored in any way, as bilevel, grey, palette or colours.
+    255 is foreground, 0 background, and 128 is ignored. A file of only 0 and 1 is read as such. A soft mask,
+    of many greys up to white, is cut at one half, and nothing of it is ignored. Black, grey and white may be
+    stored in any way, as bilevel, grey, palette or colours.
 
     Parameters
     ----------
@@ -42,7 +46,8 @@ def read_labels(source: str | os.PathLike[str] | bytes) -> Labels:
     Raises
     ------
     ImageError
-        If the file cannot be read, or holds colours, transparency, several frames or more than 8 bits.
+        If the file cannot be read, or holds colours, transparency, several frames, more than 8 bits, or
+        few values of which nothing says what they mean, such as numbers of classes.
     """
     photograph = read_image(source)
     name = "" if isinstance(source, bytes) else f"{os.fspath(source)}: "
@@ -52,7 +57,16 @@ def read_labels(source: str | os.PathLike[str] | bytes) -> Labels:
     values = photograph.pixels[..., 0]
     if (photograph.pixels != values[..., None]).any():
         raise ImageError(f"{name}is a picture in colours, not a mask; {remedy}")
-    return to_labels(values > 0 if values.max() <= 1 else values > IGNORED, values == IGNORED)
+    found = np.unique(values)
+    if found[-1] <= 1:
+        return to_labels(values > 0)
+    greys = np.setdiff1d(found, (BACKGROUND, IGNORED, FOREGROUND))
+    if not len(greys):
+        return to_labels(values == FOREGROUND, values == IGNORED)
+    if len(greys) < _SOFT or found[-1] < _WHITE:
+        shown = ", ".join(map(str, found[:_SOFT])) + (", ..." if len(found) > _SOFT else "")
+        raise ImageError(f"{name}holds the values {shown}, of which nothing says what they mean; {remedy}")
+    return to_labels(values >= IGNORED)
 
 
 def to_labels(foreground: Mask, ignored: Mask | None = None) -> Labels:

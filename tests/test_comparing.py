@@ -16,7 +16,6 @@ from iem_xp.evaluation.comparing import (
     BEYOND,
     DISTORTED,
     RESIZED,
-    UNDECIDED,
     Comparison,
     compare,
     compare_all,
@@ -122,10 +121,10 @@ def test_a_truth_that_is_not_of_the_crops_image_is_noted() -> None:
     assert compare(pair(mask, truth, of_image=(100, 100)), crop=16).notes == (DISTORTED,)
 
 
-def test_a_truth_that_ignores_everything_is_noted() -> None:
+def test_a_truth_that_ignores_everything_cannot_be_compared() -> None:
     comparison = compare(pair(np.zeros((2, 3), np.uint8), np.full((2, 3), 128, np.uint8)))
-    assert comparison.notes == (UNDECIDED,)
-    assert set(figures(comparison).values()) == {1.0}
+    assert comparison.score is None
+    assert "ignores every pixel" in str(comparison.error)
 
 
 def test_a_box_is_in_pixels_of_the_image() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -193,3 +194,23 @@ def test_where_numba_may_not_compile_the_fused_engine_says_so_and_is_not_taken(r
 def test_an_unknown_engine_is_refused(rng):
     with pytest.raises(ValueError, match="engine must be one of auto, array, fused"):
         segment(scenes.images(rng, 1), engine="fast")
+
+
+def test_ctrl_c_does_not_wait_for_the_compiler(automatic: Automatic, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = threading.Event()
+    monkeypatch.setattr("iem_xp.fused.start", lambda: compiled.wait(timeout=60))
+    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        automatic.start_fused(lambda line: None)
+    assert not compiled.is_set()
+    compiled.set()
+
+
+def test_an_error_of_the_compiler_is_raised(automatic: Automatic, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ArithmeticError("out of luck")
+
+    monkeypatch.setattr("iem_xp.fused.start", fail)
+    with pytest.raises(ArithmeticError, match="out of luck"):
+        automatic.start_fused(lambda line: None)

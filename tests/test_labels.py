@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,6 @@ def palette(*colours: tuple[int, int, int]) -> Image.Image:
         Image.fromarray(SHAPE > 0),
         Image.fromarray(SHAPE * 255),
         Image.fromarray(SHAPE),
-        Image.fromarray(SHAPE * 100 + 101),
         palette((0, 0, 0), (255, 255, 255)),
         palette((0, 0, 0), (1, 1, 1)),
         Image.fromarray(SHAPE * 255).convert("RGB"),
@@ -45,7 +46,6 @@ def palette(*colours: tuple[int, int, int]) -> Image.Image:
         "bilevel",
         "grey",
         "of 0 and 1",
-        "of 101 and 201",
         "palette",
         "palette of 0 and 1",
         "RGB",
@@ -60,11 +60,32 @@ def test_a_mask_may_be_stored_in_any_way(image: Image.Image, kind: str) -> None:
     np.testing.assert_array_equal(labels, SHAPE * 255)
 
 
-def test_128_is_ignored_and_no_other_value() -> None:
-    values = np.array([[0, 1, 127, 128, 129, 254, 255]], np.uint8)
-    np.testing.assert_array_equal(
-        read_labels(stored(Image.fromarray(values))), [[0, 0, 0, 128, 255, 255, 255]]
-    )
+def test_128_is_ignored() -> None:
+    values = np.array([[0, 128, 255]], np.uint8)
+    np.testing.assert_array_equal(read_labels(stored(Image.fromarray(values))), values)
+
+
+def test_a_soft_mask_is_cut_at_one_half() -> None:
+    values = np.arange(0, 256, dtype=np.uint8)[None]
+    labels = read_labels(stored(Image.fromarray(values)))
+    assert (labels[0, :128] == 0).all()
+    assert (labels[0, 128:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0, 1, 2], "0, 1, 2"),
+        ([0, 1, 255], "0, 1, 255"),  # classes, and what is of none
+        ([1, 2], "1, 2"),
+        ([101, 201], "101, 201"),
+        ([7], "7"),
+        (range(100), "0, 1, 2, 3, 4, 5, 6, 7, ..."),
+    ],
+)
+def test_what_a_value_means_is_not_guessed(values: Sequence[int], shown: str) -> None:
+    with pytest.raises(ImageError, match=f"holds the values {re.escape(shown)}, of which"):
+        read_labels(stored(Image.fromarray(np.array([values], np.uint8))))
 
 
 @pytest.mark.parametrize(("value", "label"), [(0, 0), (1, 255), (128, 128), (255, 255)])

@@ -237,6 +237,13 @@ def test_boxes_alone_are_scored_at_the_size_of_the_masks(tmp_path: Path) -> None
     assert found_iou == pytest.approx(across * down / union, abs=0.01)
 
 
+def test_a_box_that_is_not_of_its_image_costs_that_image_alone(tmp_path: Path) -> None:
+    boxes = [example(tmp_path, i, read_truth=None, box=Box(0, 0, 100 + 61 * i, 50)) for i in range(3)]
+    scoring = score(Dataset("", boxes), tmp_path)
+    assert scoring.n == 2  # one pixel too many is a matter of rounding
+    assert scoring.failed == {"2": "its box reaches beyond its image"}
+
+
 def test_masks_and_boxes_are_scored_together_if_all_have_both(dataset: Dataset, tmp_path: Path) -> None:
     both = [example(tmp_path, number, box=Box(50, 20, 50, 50)) for number in range(3)]
     assert list_figures(Dataset("", both)) == (*MASK_FIGURES, *BOX_FIGURES)

@@ -368,3 +368,25 @@ def test_a_run_that_was_killed_as_it_began_begins_again(
     assert [path.name for path in folder.iterdir()] == ["run.sqlite.new"]
     with Run.resume(folder, CONFIGURATION) as run:
         assert run.counts() == Counts(0, 0, 0)
+
+
+def test_a_run_that_cannot_be_written_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "50 % ü?#"
+    with Run.create(folder, {"sigma": 5}) as run:
+        wait(run, source("a.jpg"), [0.5])
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    files = set(folder.iterdir())
+    with Run.open(folder, to_write=False) as run:
+        assert run.get_meta("configuration") == {"sigma": 5}
+        assert run.counts() == Counts(done=0, failed=0, waiting=1)
+        assert set(folder.iterdir()) == files  # SQLite leaves nothing beside it
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            run.set_meta("sigma", 6)
+
+
+def test_a_run_in_progress_can_be_read(run: Run) -> None:
+    wait(run, source("a.jpg"), [0.5])
+    with Run.open(run.folder, to_write=False) as reader:
+        assert reader.counts().waiting == 1
+        wait(run, source("b.jpg"), [0.5])
+        assert reader.counts().waiting == 2

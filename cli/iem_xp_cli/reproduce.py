@@ -131,7 +131,7 @@ def command(
             _formatted(tables, as_format or "text", [*explain(kind, tables, scoring), *notes]), nl=False
         )
     if figures is not None:
-        with _messages(), Run.open(folder / IEM.name) as run:
+        with _messages(), Run.open(folder / IEM.name, to_write=False) as run:
             drawn = draw_figures(dataset, scoring, run, folder / IMAGES, figures, engine)
         click.echo(f"figures: {', '.join(map(str, drawn))}", err=True)
     if scoring.failed:
@@ -196,7 +196,9 @@ def _score(dataset: Dataset, studies: Sequence[Study], folder: Path, workers: in
     """Score the runs, and keep the scores of every image beside them."""
     figures = list_figures(dataset)
     with ExitStack() as stack:
-        runs = {study: stack.enter_context(Run.open(folder / study.name)) for study in studies}
+        runs = {
+            study: stack.enter_context(Run.open(folder / study.name, to_write=False)) for study in studies
+        }
         path = stack.enter_context(replacing(folder / SCORES))
         file = stack.enter_context(path.open("w", newline="", encoding="utf-8", errors="surrogateescape"))
         advance = stack.enter_context(progress("scoring", len(dataset) * len(studies)))

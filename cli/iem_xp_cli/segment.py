@@ -157,7 +157,7 @@ def _remarks(folder: Path, images: ImageSearch, summary: dict[str, Any]) -> Iter
     for error in images.unreadable:
         yield f"{error.filename}: this folder cannot be searched: {error.strerror}"
     if summary["failed"]:
-        with Run.open(folder) as run:
+        with Run.open(folder, to_write=False) as run:
             failed, failures = run.counts().failed, run.failures(LISTED)
         for failure in failures:
             yield f"failed: {printable(failure.error)}"

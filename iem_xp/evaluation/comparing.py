@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from iem_xp.boxes import Box, fit_box
+from iem_xp.boxes import Box, fit_box, reaches_beyond
 from iem_xp.evaluation.matching import Matching, Pair
 from iem_xp.evaluation.ordered import in_order
 from iem_xp.evaluation.scores import Score, score_mask
@@ -15,7 +15,6 @@ from iem_xp.labels import FOREGROUND, IGNORED, Labels, Truth, read_labels, resiz
 RESIZED = "mask resized to its truth"
 DISTORTED = "mask and truth differ in aspect ratio"
 BEYOND = "box reaches beyond its image"
-UNDECIDED = "truth ignores every pixel"
 """Notes on a comparison; all but the first are reasons to doubt that mask and truth belong together."""
 
 
@@ -80,7 +79,7 @@ def _compare(pair: Pair, crop: int | None) -> Comparison:
     if isinstance(pair.truth, Box):
         box = pair.truth
         height, width = of_image or mask.shape
-        if _reaches_beyond(box, height, width):
+        if reaches_beyond(box, height, width):
             notes.append(BEYOND)
         if crop is not None:
             box = fit_box(box, height, width, crop, "crop")
@@ -94,7 +93,7 @@ def _compare(pair: Pair, crop: int | None) -> Comparison:
         truth = to_truth(labels)
         height, width = labels.shape
         if truth.ignored.all():
-            notes.append(UNDECIDED)
+            raise ImageError(f"{pair.truth}: ignores every pixel, so nothing can be compared")
     if mask.shape != (height, width):
         notes.append(RESIZED)
         if not have_one_aspect(mask.shape, (height, width)):
@@ -117,8 +116,3 @@ def _read_mask(file: str) -> Labels:
 def have_one_aspect(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether two shapes have one aspect ratio, but for a pixel's rounding of one of the four lengths."""
     return abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other)
-
-
-def _reaches_beyond(box: Box, height: int, width: int) -> bool:
-    """Whether a box lies outside its image by more than a pixel, as those drawn by hand may."""
-    return min(box.x, box.y) < -1 or box.x + box.width > width + 1 or box.y + box.height > height + 1

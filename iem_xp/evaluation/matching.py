@@ -145,7 +145,7 @@ class _Found(NamedTuple):
 
 
 def _found_in_run(folder: Path) -> _Found:
-    with Run.open(folder) as run:
+    with Run.open(folder, to_write=False) as run:
         configuration, failures = run.get_meta("configuration"), run.failures()
         predictions = [_prediction(run, entry) for entry in run.segmented()]
     if not predictions:

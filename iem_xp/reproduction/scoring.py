@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from iem_xp.boxes import fit_box
+from iem_xp.boxes import fit_box, reaches_beyond
 from iem_xp.datasets.examples import Dataset, DatasetError, Example
 from iem_xp.evaluation.comparing import have_one_aspect
 from iem_xp.evaluation.ordered import in_order
@@ -248,6 +248,8 @@ def _score(task: _Task, figures: Sequence[str]) -> dict[Study, list[Found]] | st
     if BOX_FIGURES[0] in figures:
         if example.box is None:
             return "has no box"
+        if reaches_beyond(example.box, entry.height, entry.width):
+            return "its box reaches beyond its image"
         box = fit_box(example.box, entry.height, entry.width, PAPER.size, PAPER.fit)
     return {
         study: [

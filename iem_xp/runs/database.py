@@ -62,11 +62,20 @@ class RunError(ValueError):
 
 
 class Database:
-    """The SQLite file of a run, open; made by `create` or `open`."""
+    """The SQLite file of a run, open; made by `create` or `open`.
 
-    def __init__(self, file: Path) -> None:
+    Parameters
+    ----------
+    file : Path
+    mode : {"rwc", "ro", "ro&immutable=1"}
+        How SQLite opens it: to write, to read, or to read what nobody can write.
+    """
+
+    def __init__(self, file: Path, mode: str = "rwc") -> None:
         try:
-            self._connection = sqlite3.connect(file, timeout=30, isolation_level=None)
+            self._connection = sqlite3.connect(
+                f"{file.absolute().as_uri()}?mode={mode}", timeout=30, isolation_level=None, uri=True
+            )
         except sqlite3.Error as error:
             raise RunError(f"{file}: {error}; check its permissions") from error
 
@@ -88,7 +97,7 @@ class Database:
         return cls.open(file)
 
     @classmethod
-    def open(cls, file: Path) -> Self:
+    def open(cls, file: Path, *, to_write: bool = True) -> Self:
         """Open a file that exists.
 
         Raises
@@ -96,9 +105,12 @@ class Database:
         RunError
             If it is not a run's, or a newer version's.
         """
-        database = cls(file)
+        # Beside a file in write-ahead logging SQLite makes others, also to read it, unless none can be made.
+        mode = "rwc" if to_write else "ro" if os.access(file.parent, os.W_OK) else "ro&immutable=1"
+        database = cls(file, mode)
         try:
-            database._prepare()
+            if to_write:
+                database._prepare()
             version = database.get_meta("format_version")
             if not isinstance(version, int) or version > FORMAT_VERSION:
                 raise RunError(
@@ -108,10 +120,10 @@ class Database:
         except BaseException as error:
             database.close()
             if isinstance(error, sqlite3.DatabaseError):
-                raise RunError(
-                    f"{file}: cannot be read as a run: {error}; unless another program holds it, start anew "
-                    "with --overwrite"
-                ) from error
+                remedy = "unless another program holds it, start anew with --overwrite"
+                if not os.access(file, os.W_OK):
+                    remedy = "check its permissions, or use another -o"
+                raise RunError(f"{file}: cannot be read as a run: {error}; {remedy}") from error
             raise
         return database
 

@@ -87,8 +87,8 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Open a run that exists.
+    def open(cls, folder: Path, *, to_write: bool = True) -> Self:
+        """Open a run that exists, to read alone if it is not `to_write`.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class Run:
         """
         if not is_run(folder):
             raise RunError(f"{folder}: not a run, there is no {_FILE} in it; make one with: iem-xp segment")
-        return cls(folder, Database.open(folder / _FILE))
+        return cls(folder, Database.open(folder / _FILE, to_write=to_write))
 
     @classmethod
     def resume(
