@@ -182,7 +182,8 @@ def _interruptibly(task: Callable[[], object]) -> None:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join()
+    while thread.is_alive():
+        thread.join(0.1)  # not for ever: a signal may reach another thread, which wakes nobody
     if outcome:
         raise outcome[0]
 

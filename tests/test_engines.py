@@ -196,21 +196,20 @@ def test_an_unknown_engine_is_refused(rng):
         segment(scenes.images(rng, 1), engine="fast")
 
 
-def test_ctrl_c_does_not_wait_for_the_compiler(automatic: Automatic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_does_not_wait_for_the_compiler(automatic, kernel, monkeypatch):
     compiled = threading.Event()
-    monkeypatch.setattr("iem_xp.fused.start", lambda: compiled.wait(timeout=60))
-    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
-    timer.start()
+    monkeypatch.setattr(fused, "start", lambda: compiled.wait(timeout=60))
+    threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         automatic.start_fused(lambda line: None)
     assert not compiled.is_set()
     compiled.set()
 
 
-def test_an_error_of_the_compiler_is_raised(automatic: Automatic, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+def test_an_error_of_the_compiler_is_raised(automatic, kernel, monkeypatch):
+    def fail():
         raise ArithmeticError("out of luck")
 
-    monkeypatch.setattr("iem_xp.fused.start", fail)
+    monkeypatch.setattr(fused, "start", fail)
     with pytest.raises(ArithmeticError, match="out of luck"):
         automatic.start_fused(lambda line: None)

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
@@ -620,6 +621,30 @@ def test_an_error_of_a_worker_is_raised_and_no_worker_is_left(
     with pytest.raises(ArithmeticError, match="out of luck"):
         session(tmp_path / "run", sources(folder))
     assert threading.active_count() == before
+
+
+def test_an_engine_whose_start_is_interrupted_is_not_started_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, both_read = 0, threading.Barrier(2)
+    read = Segmenter._read
+
+    def read_together(segmenter: Segmenter, source: Source) -> Any:
+        image = read(segmenter, source)
+        both_read.wait(timeout=60)
+        return image
+
+    def prepare(search: Search, image: np.ndarray, count: int) -> None:
+        nonlocal started
+        started += 1
+        time.sleep(0.2)  # by now the other image waits to be handed over
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Segmenter, "_read", read_together)
+    monkeypatch.setattr(Search, "prepare", prepare)
+    with pytest.raises(KeyboardInterrupt):
+        session(tmp_path / "run", sources(folder)[:2], workers=2)
+    assert started == 1
 
 
 def test_the_time_of_every_stage_is_told(folder: Path, tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ class Segmenter:
         self.settings = settings
         self.method = method or Search(settings.config)
         self.tally = Tally()
+        self._prepared = False
         self._passed = 0
         self._workers = workers or usable_cpus()
         self._batch_size = batch_size or PER_WORKER * self._workers
@@ -179,7 +180,8 @@ class Segmenter:
 
     def _prepare(self, image: Pixels, total: int) -> None:
         """Prepare the method once there is an image to segment: what is not there, or done, needs none."""
-        if self.method.engine is None:
+        if not self._prepared:
+            self._prepared = True  # also if it is interrupted: what has been read by then comes this way too
             left = total - self._passed if total else self._batch_size
             # What the workers share is waited for only in part, starting an engine in full.
             self.method.prepare(image, max(1, left // self._workers))
