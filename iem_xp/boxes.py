@@ -130,7 +130,8 @@ def parse_box(numbers: Sequence[str], place: str) -> Box:
     try:
         box = Box(*map(float, numbers))
     except (TypeError, ValueError) as error:
-        raise BoxError(f"{place}: not four numbers: {error}") from error
+        given = ", ".join("nothing" if number is None else number for number in numbers)
+        raise BoxError(f"{place}: not four numbers: {given}; separate them by commas") from error
     if not all(map(np.isfinite, box)) or box.width <= 0 or box.height <= 0:
         raise BoxError(f"{place}: not a box of positive size: {','.join(map(str, box))}")
     return box

@@ -85,7 +85,8 @@ def test_images_of_one_stem_need_masks_that_keep_the_suffix(tmp_path):
         assert np.array_equal(example.truth == 255, subject(number))
     (tmp_path / "masks" / "rose.tif.png").rename(tmp_path / "masks" / "rose.png")
     with pytest.raises(
-        DatasetError, match=r"1 of 2 masks or boxes of images are missing, the first is rose.tif"
+        DatasetError,
+        match=r"1 of 2 masks of images are missing, the first is rose.tif; .* but there are rose",
     ):
         folder(tmp_path)
 
@@ -112,9 +113,7 @@ def test_many_images_without_a_mask_are_an_error(tmp_path):
     root = make_folder(tmp_path)
     for i in (2, 5):
         (root / "masks" / f"garden 1/flower 0{i}.png").unlink()
-    expected = (
-        r"2 of 10 masks or boxes of images are missing, the first is garden 1/flower 02; a mask is named as"
-    )
+    expected = r"2 of 10 masks of images are missing, the first is garden 1/flower 02; a mask is named as"
     with pytest.raises(DatasetError, match=expected):
         folder(root)
 
@@ -231,3 +230,17 @@ def test_the_development_photographs_are_all_readable(name, masks, boxes):
             assert truth.shape == image.shape[:2]
             truths += 1
     assert truths == masks
+
+
+def test_the_folder_of_the_images_is_not_the_root(tmp_path):
+    make_folder(tmp_path)
+    with pytest.raises(DatasetError, match="give the folder that holds images as the root"):
+        folder(tmp_path / "images")
+
+
+def test_masks_that_have_lost_something_are_refused_aloud(tmp_path):
+    make_folder(tmp_path)
+    for file in (tmp_path / "masks").rglob("*.png"):
+        file.rename(file.with_suffix(".jpg"))
+    with pytest.raises(DatasetError, match="must be in a lossless format, such as PNG"):
+        folder(tmp_path)

@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from iem_xp.datasets import DatasetError
+from downloads import make_flowers102
+from iem_xp.datasets import DatasetError, open_dataset
 from iem_xp.datasets.parts import Origin, check_share, check_split, missing_files
 
 ORIGIN = Origin("birds.tgz", "https://birds.example")
@@ -89,3 +90,11 @@ def test_a_split_must_be_one_of_those_there_are():
     check_split("test", ("test", "all"))
     with pytest.raises(DatasetError, match="no split 'train'; there are test, all"):
         check_split("train", ("test", "all"))
+
+
+@pytest.mark.parametrize("root", ["data", "data/flowers/jpg"])
+def test_a_root_one_folder_too_high_or_too_low_is_told(tmp_path, root):
+    make_flowers102(tmp_path / "data" / "flowers")
+    found = tmp_path / "data" / "flowers" / "setid.mat"
+    with pytest.raises(DatasetError, match=f"{found} is; give the folder that holds it as the root"):
+        open_dataset("flowers", tmp_path / root)

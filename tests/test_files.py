@@ -31,3 +31,13 @@ def test_what_is_not_finished_leaves_the_old_file_alone(tmp_path: Path, error: t
         write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    with pytest.raises(FileNotFoundError) as caught, replacing(path) as temporary:
+        temporary.read_bytes()
+    assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as caught, replacing(path):
+        (tmp_path / "other").read_bytes()
+    assert caught.value.filename == str(tmp_path / "other")

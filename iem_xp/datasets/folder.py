@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from iem_xp.boxes import Box, BoxError, read_boxes
@@ -40,6 +42,8 @@ def folder(root: str | os.PathLike[str]) -> Dataset:
     """
     root = Path(root)
     images, mask_folder, table = root / "images", root / "masks", root / "bounding_boxes.csv"
+    if root.name == images.name and not images.is_dir():
+        raise DatasetError(f"{images} is not there; give the folder that holds {images.name} as the root")
     if not images.is_dir():
         raise DatasetError(f"{images if root.exists() else root} is not there; {_LAYOUT}")
     if not (mask_folder.exists() or table.exists()):
@@ -58,13 +62,20 @@ def folder(root: str | os.PathLike[str]) -> Dataset:
         else:
             bare.append(name)
         examples.append(Example(name, path, None if mask is None else partial(read_labels, mask), box))
-    check_share(bare, len(examples), "masks or boxes of images", "a mask is named as its image")
+    what, remedy = ("masks", _naming(masks)) if mask_folder.exists() else ("boxes", f"add them to {table}")
+    check_share(bare, len(examples), f"{what} of images", remedy)
     notes += _counted(bare, "images have neither mask nor box")
     notes += _counted(unmasked, "images have a box but no mask")
     notes += _counted(unboxed, "images have a mask but no box")
     notes += _counted(list(masks), "masks belong to no image")
     notes += _counted(list(boxes), "boxes belong to no image")
     return Dataset(Path(os.path.abspath(root)).name, examples, tuple(notes))
+
+
+def _naming(masks: Iterable[str]) -> str:
+    """How masks are to be named, and how those that belong to no image are."""
+    left = ", ".join(islice(masks, 3))
+    return "a mask is named as its image" + (f", but there are {left}" if left else "")
 
 
 def _find_masks(folder: Path, notes: list[str]) -> dict[str, Path]:
@@ -90,7 +101,8 @@ def _search(folder: Path, suffixes: frozenset[str], notes: list[str]) -> list[So
     try:
         search = find_images([str(folder)], suffixes=suffixes)
     except SourceError as error:
-        raise DatasetError(str(error)) from error
+        lossless = "" if suffixes is SUFFIXES else "; masks must be in a lossless format, such as PNG"
+        raise DatasetError(f"{error}{lossless}") from error
     found = list(search)
     if search.unreadable:
         raise DatasetError(f"cannot list a folder: {search.unreadable[0]}")

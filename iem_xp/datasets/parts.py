@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ class Origin:
         """Return a file or folder; a DatasetError says what to do if it is not there."""
         if os.path.exists(part):
             return part
+        near = _find_near(part)
+        if near is not None:
+            raise DatasetError(
+                f"{part} is not there, but {near} is; give the folder that holds it as the root"
+            )
         absent = part
         while not os.path.exists(absent.parent):
             absent = absent.parent
@@ -53,6 +59,14 @@ class Origin:
     def _remedy(self, part: Path) -> str:
         archive = self.packed(part)
         return f"{archive} is there: unpack it" if archive else f"get {self.archive} from {self.page}"
+
+
+def _find_near(part: Path) -> Path | None:
+    """A part of that name one folder higher or lower, as where another root was meant."""
+    folder = part.absolute().parent
+    higher = folder.parent / part.name
+    lower = sorted(folder.glob(f"*/{glob.escape(part.name)}"))
+    return higher if higher.exists() else lower[0] if lower else None
 
 
 def check_share(missing: Sequence[object], total: int, what: str, remedy: str) -> None:
