@@ -13,6 +13,7 @@ from iem_xp.datasets import Dataset, DatasetError, Example
 from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
 from iem_xp.images import ImageError
 from iem_xp.labels import IGNORED, to_labels
+from iem_xp.reproduction.report import explain, results_table
 from iem_xp.reproduction.scoring import (
     FOR_DATA_SET,
     Choices,
@@ -237,11 +238,12 @@ def test_boxes_alone_are_scored_at_the_size_of_the_masks(tmp_path: Path) -> None
     assert found_iou == pytest.approx(across * down / union, abs=0.01)
 
 
-def test_a_box_that_is_not_of_its_image_costs_that_image_alone(tmp_path: Path) -> None:
+def test_boxes_that_reach_out_of_their_images_are_counted(tmp_path: Path) -> None:
     boxes = [example(tmp_path, i, read_truth=None, box=Box(0, 0, 100 + 61 * i, 50)) for i in range(3)]
     scoring = score(Dataset("", boxes), tmp_path)
-    assert scoring.n == 2  # one pixel too many is a matter of rounding
-    assert scoring.failed == {"2": "its box reaches beyond its image"}
+    assert (scoring.n, scoring.beyond) == (3, 1)  # one pixel too many is a matter of rounding
+    tables = [results_table("folder", "", scoring)]
+    assert "Boxes that reach out of their images, perhaps of others: 1." in explain("folder", tables, scoring)
 
 
 def test_masks_and_boxes_are_scored_together_if_all_have_both(dataset: Dataset, tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def explain(kind: str, tables: Sequence[Table], scoring: Scoring) -> Iterator[st
     yield "† chosen by ground truth, for the highest IoU: a bound, not a result."
     if any(line.source == "paper" for line in tables[0].lines):
         yield f"The paper's own rows are of its test of {IMAGES[kind]:,} images."
+    if BOX_FIGURES[0] in figures and scoring.beyond:
+        yield f"Boxes that reach out of their images, perhaps of others: {scoring.beyond}."
     computed = {study.title: scoring.engines.get(study.name) for study in (IEM, GRABCUT)}
     if any(computed.values()):
         yield "; ".join(f"{title}: {', '.join(names)}" for title, names in computed.items() if names) + "."

@@ -125,6 +125,8 @@ class Scoring:
         Of each study, by name.
     failed : dict
         Why an image does not count, by name.
+    beyond : int
+        Boxes that reach out of their images, which count all the same.
     engines : dict
         What computed the masks of each study, by name.
     """
@@ -133,6 +135,7 @@ class Scoring:
     n: int = 0
     choices: dict[str, Choices] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    beyond: int = 0
     engines: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -187,6 +190,7 @@ def score_runs(
             scoring.failed[task.example.name] = outcome
             continue
         scoring.n += 1
+        scoring.beyond += _is_beyond(task)
         for study, found in outcome.items():
             scoring.choices[study.name].add(found)
             watch(task.example.name, study, found)
@@ -234,6 +238,11 @@ class _Task(NamedTuple):
     kept: Mapping[Study, tuple[Entry, Sequence[Candidate]]]
 
 
+def _is_beyond(task: _Task) -> bool:
+    box, entry = task.example.box, next(entry for entry, _ in task.kept.values())
+    return box is not None and reaches_beyond(box, entry.height, entry.width)
+
+
 def _score(task: _Task, figures: Sequence[str]) -> dict[Study, list[Found]] | str:
     """What each study found in an image, or why it cannot be scored."""
     example, entry = task.example, next(entry for entry, _ in task.kept.values())
@@ -248,8 +257,6 @@ def _score(task: _Task, figures: Sequence[str]) -> dict[Study, list[Found]] | st
     if BOX_FIGURES[0] in figures:
         if example.box is None:
             return "has no box"
-        if reaches_beyond(example.box, entry.height, entry.width):
-            return "its box reaches beyond its image"
         box = fit_box(example.box, entry.height, entry.width, PAPER.size, PAPER.fit)
     return {
         study: [
