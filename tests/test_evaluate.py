@@ -269,7 +269,7 @@ def test_a_run_is_compared_as_it_was_made(fit: str) -> None:
     assert boxes["box_iou"] > 0.8
     assert boxes["standard_error"].keys() == {"box_iou", "localisation"}
     lines = evaluate("run", "boxes.csv").stdout.splitlines()
-    assert lines[2].split() == ["box", "IoU", "above", "0.5"]
+    assert lines[2].split() == ["box", "IoU", "localised"]
     assert lines[3].split()[:1] + lines[3].split()[4:] == ["fixed", "100.00", "±", "0.00"]
 
 

@@ -17,16 +17,15 @@ import click
 from iem_xp.boxes import LOCALISED, BoxError
 from iem_xp.evaluation.comparing import RESIZED, Comparison, compare_all
 from iem_xp.evaluation.matching import MatchError, Matching, match
-from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, Means, by_polarity
+from iem_xp.evaluation.scores import BOX_FIGURES, HEADINGS, MASK_FIGURES, Means, by_polarity
 from iem_xp.evaluation.table import Table
 from iem_xp.files import replacing
 from iem_xp.images import Fit
+from iem_xp.metrics import METRICS
 from iem_xp.runs.database import RunError
 from iem_xp.runs.sources import SourceError
 from iem_xp_cli.options import workers_option
 from iem_xp_cli.session import left_out, listed, progress
-
-TITLES = {"accuracy": "accuracy", "iou": "IoU", "miou": "mIoU", "dice": "DICE"}
 
 
 @dataclass
@@ -191,15 +190,17 @@ def _as_text(report: _Report) -> Iterator[str]:
     yield ""
     mean, error = means.mean, means.standard_error
     if matching.boxes:
-        yield _line("", ["box IoU", f"above {LOCALISED}"])
+        yield _line("", map(HEADINGS.__getitem__, BOX_FIGURES))
         yield _line("fixed", [_percent(mean[figure], error[figure]) for figure in BOX_FIGURES])
     else:
-        yield _line("", TITLES.values())
+        yield _line("", map(HEADINGS.__getitem__, MASK_FIGURES[: len(METRICS)]))
         for polarity in ("either", "fixed"):
-            names = [f"{polarity}_{metric}" for metric in TITLES]
+            names = [f"{polarity}_{metric}" for metric in METRICS]
             yield _line(polarity, [_percent(mean[name], error[name]) for name in names])
     yield ""
-    yield "mean over images in %" + (" ± its standard error" if means.n > 1 else "")
+    spread = " ± its standard error" if means.n > 1 else ""
+    share = f"; localised: the share above {LOCALISED}" if matching.boxes else ""
+    yield f"mean over images in %{spread}{share}"
 
 
 def _line(title: str, cells: Iterable[str]) -> str:

@@ -20,6 +20,10 @@ MASK_FIGURES = tuple(f"{polarity}_{metric}" for polarity in reversed(POLARITIES)
 BOX_FIGURES = ("box_iou", "localisation")
 """Figures of a mask against a true box; the second is 1 or 0, so that its mean is a share."""
 
+_NAMES = ("accuracy", "IoU", "mIoU", "DICE")
+HEADINGS = dict(zip((*MASK_FIGURES, *BOX_FIGURES), (*_NAMES, *_NAMES, "box IoU", "localised"), strict=True))
+"""Every figure as people write it, without its polarity."""
+
 Score = dict[str, float]
 """Figures of one image by name, in [0, 1]."""
 

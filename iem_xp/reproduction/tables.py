@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
 
-from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, by_polarity
+from iem_xp.evaluation.scores import HEADINGS, MASK_FIGURES, by_polarity
 from iem_xp.reproduction.published import Published
 from iem_xp.reproduction.scoring import BY_TRUTH, FOR_DATA_SET, FOR_IMAGE, Row
 
-_NAMES = ("accuracy", "IoU", "mIoU", "DICE")
-_HEADINGS = dict(zip((*MASK_FIGURES, *BOX_FIGURES), (*_NAMES, *_NAMES, "box IoU", "localised"), strict=True))
 _WITH_ERROR = ("either_iou", "fixed_iou", "box_iou")
 _TEXTS = 2
 """Columns of text, before those of numbers."""
@@ -137,7 +135,7 @@ class Table:
 
     def _headings(self) -> list[str]:
         papers = [f"paper's IoU, {paper}" for paper in self.papers]
-        return ["method", "from", *papers, *(_HEADINGS[figure] for figure in self.figures)]
+        return ["method", "from", *papers, *(HEADINGS[figure] for figure in self.figures)]
 
     def _cells(self, line: Line) -> list[str]:
         papers = [_per_cent(line.paper_iou.get(paper)) for paper in self.papers]
