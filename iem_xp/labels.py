@@ -16,8 +16,12 @@ BACKGROUND, IGNORED, FOREGROUND = 0, 128, 255
 
 Labels = NDArray[np.uint8]
 
-_SOFT, _WHITE = 8, 192
-"""Of a soft mask: least number of greys between the three labels, and least value of its brightest."""
+_BLACK, _WHITE = 32, 223
+"""Of a soft mask: what is about black, and about white."""
+_MIDDLE = 0.25
+"""Of a soft mask: largest share of the greys between."""
+_FEW = 8
+"""Greys that may as well be numbers of classes, if some are about black or white."""
 
 
 class Truth(NamedTuple):
@@ -31,8 +35,8 @@ def read_labels(source: str | os.PathLike[str] | bytes) -> Labels:
     """Read a mask as labels.
 
     255 is foreground, 0 background, and 128 is ignored. A file of only 0 and 1 is read as such. A soft mask,
-    of many greys up to white, is cut at one half, and nothing of it is ignored. Black, grey and white may be
-    stored in any way, as bilevel, grey, palette or colours.
+    black and white but for its edges, is cut at one half, and nothing of it is ignored. Black, grey and white
+    may be stored in any way, as bilevel, grey, palette or colours.
 
     Parameters
     ----------
@@ -63,10 +67,17 @@ def read_labels(source: str | os.PathLike[str] | bytes) -> Labels:
     greys = np.setdiff1d(found, (BACKGROUND, IGNORED, FOREGROUND))
     if not len(greys):
         return to_labels(values == FOREGROUND, values == IGNORED)
-    if len(greys) < _SOFT or found[-1] < _WHITE:
-        shown = ", ".join(map(str, found[:_SOFT])) + (", ..." if len(found) > _SOFT else "")
+    if not _is_soft(values, greys):
+        shown = ", ".join(map(str, found[:_FEW])) + (", ..." if len(found) > _FEW else "")
         raise ImageError(f"{name}holds the values {shown}, of which nothing says what they mean; {remedy}")
     return to_labels(values >= IGNORED)
+
+
+def _is_soft(values: Labels, greys: NDArray[np.uint8]) -> bool:
+    """Whether greys are the soft edges of black and white, not a photograph, nor numbers of classes."""
+    between = (greys > _BLACK) & (greys < _WHITE)
+    middle = (values > _BLACK) & (values < _WHITE)
+    return bool(values.max() >= _WHITE and middle.mean() <= _MIDDLE and (len(greys) >= _FEW or between.all()))
 
 
 def to_labels(foreground: Mask, ignored: Mask | None = None) -> Labels:

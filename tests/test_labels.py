@@ -65,11 +65,11 @@ def test_128_is_ignored() -> None:
     np.testing.assert_array_equal(read_labels(stored(Image.fromarray(values))), values)
 
 
-def test_a_soft_mask_is_cut_at_one_half() -> None:
-    values = np.arange(0, 256, dtype=np.uint8)[None]
+@pytest.mark.parametrize("edge", [[63, 127, 128, 191], list(range(256))])
+def test_a_soft_mask_is_cut_at_one_half(edge: list[int]) -> None:
+    values = np.array([[0] * 500 + edge + [255] * 500], np.uint8)
     labels = read_labels(stored(Image.fromarray(values)))
-    assert (labels[0, :128] == 0).all()
-    assert (labels[0, 128:] == 255).all()
+    np.testing.assert_array_equal(labels, np.where(values >= 128, 255, 0))
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,8 @@ def test_a_soft_mask_is_cut_at_one_half() -> None:
         ([101, 201], "101, 201"),
         ([7], "7"),
         (range(100), "0, 1, 2, 3, 4, 5, 6, 7, ..."),
+        (range(256), "0, 1, 2, 3, 4, 5, 6, 7, ..."),  # a photograph
+        ([0] * 40 + [210], "0, 210"),
     ],
 )
 def test_what_a_value_means_is_not_guessed(values: Sequence[int], shown: str) -> None:

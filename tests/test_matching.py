@@ -237,3 +237,9 @@ def test_boxes_of_crops_need_a_run() -> None:
     with pytest.raises(MatchError, match="boxes of crops need the images' own sizes, which a run knows"):
         match(PREDICTED, boxes("a.jpg"), fit="crop")
     assert match(make_run({"a.jpg": "a.png"}, fit="crop"), boxes("a.jpg")).crop == 128
+
+
+def test_of_several_runs_one_is_to_be_given(tmp_path: Path) -> None:
+    Run.create(tmp_path / "runs" / "iem", {}).close()
+    with pytest.raises(MatchError, match=r"holds several runs; give one of them, such as .*iem"):
+        match(tmp_path / "runs", tmp_path)

@@ -75,13 +75,19 @@ def test_the_paper_s_rows_stand_beside_masks_alone(scoring: Scoring) -> None:
     explained = " ".join(explain("cub", [table], boxes))
     assert "localised" in explained
     assert "either" not in explained
-    assert "paper's own rows" not in explained
+    assert "The paper's own rows are of masks" in explained
+    assert ablation_table("cub", "", boxes_of_all(BOX_FIGURES)).papers == []
+
+
+def boxes_of_all(figures: tuple[str, ...]) -> Scoring:
+    studies = (IEM, *ABLATIONS)
+    return Scoring(figures, 0, {study.name: Choices(study, figures) for study in studies})
 
 
 def test_what_is_shown_is_explained(scoring: Scoring) -> None:
-    scoring.engines = {"iem": ["array", "fused"]}
+    scoring.engines = {"iem": ["array", "fused"], "no-diversity": ["array"], "square": ["none"]}
     tables = [results_table("flowers", "", scoring)]
     explained = list(explain("flowers", tables, scoring))
     assert any("1,020 images" in line for line in explained)
-    assert explained[-1] == "IEM: array, fused."
+    assert explained[-1] == "IEM: array, fused; lambda = 0: array."
     assert "localised" not in " ".join(explained)

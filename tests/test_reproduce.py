@@ -210,7 +210,7 @@ def test_the_scores_of_every_image_are_kept(here: Path) -> None:
     for name, line in list(lines(found, "here").items())[:3]:
         side = line["square"]
         scores = [
-            float(row["fixed_miou"]) for row in rows if (row["method"], row["side"]) == ("iem", str(side))
+            float(row["fixed_miou"]) for row in rows if (row["study"], row["square"]) == ("iem", str(side))
         ]
         assert np.mean(scores) == pytest.approx(line["fixed"]["miou"]), name
 
@@ -306,7 +306,7 @@ def test_a_folder_of_something_else_is_left_alone(here: Path) -> None:
     assert "out: holds scores.csv and is no reproduction" in refused.stderr
     assert scores.read_bytes() == b"mine"
     reproduce("folder", "--no-baselines", "-o", "out", "--overwrite")
-    assert scores.read_bytes().startswith(b"name,method,")
+    assert scores.read_bytes().startswith(b"name,study,square,")
     downloads.write(here / "thesis" / "chapter.tex", b"")
     for more in ([], ["--overwrite"]):
         assert "holds chapter.tex" in reproduce("folder", "-o", "thesis", *more, status=2).stderr
@@ -337,8 +337,9 @@ def test_grabcut_is_left_out_aloud_where_opencv_is_missing(
     downloads.make_folder(here / "data", n=2)
     monkeypatch.setitem(sys.modules, "cv2", None)
     result = reproduce("folder")
-    assert "pip install 'iem-xp[baselines]'" in result.stderr
-    assert "GrabCut is left out" in result.stdout
+    assert "GrabCut is left out" in result.stdout.splitlines()[-1]
+    assert "pip install 'iem-xp[baselines]'" in result.stdout
+    assert "GrabCut is left out" in reproduce("folder", "--format", "csv").stderr
     assert "GrabCut," not in result.stdout
     assert "centred ellipse" in result.stdout
 
@@ -369,12 +370,35 @@ def test_if_no_image_counts_there_is_no_table(here: Path) -> None:
     downloads.make_folder(here / "data", n=2)
     for file in (here / "data" / "masks").rglob("*.png"):
         downloads.cut(file)
-    for more in ([], ["--json"]):
-        result = reproduce("folder", "--no-baselines", "--figures", "drawn", *more, status=1)
-        assert "no image of data counts" in result.stderr
-        assert "not counted: flower 00:" in result.stderr
-        assert not result.stdout
+    result = reproduce("folder", "--no-baselines", "--figures", "drawn", status=1)
+    assert "no image of data counts" in result.stderr
+    assert "not counted: flower 00:" in result.stderr
+    assert not result.stdout
+    found = report("folder", "--no-baselines", status=1)
+    assert (found["n"], found["init_side"], len(found["failed"])) == (0, None, 2)
     assert not (here / "drawn").exists()
+
+
+def test_nothing_is_written_where_it_would_be_taken_for_an_image_or_a_run(here: Path) -> None:
+    downloads.make_folder(here / "data", n=1)
+    for arguments in (
+        ["-o", "data/images/out"],
+        ["--figures", "data/masks"],
+        ["-o", "out", "--figures", "out/iem"],
+        ["-o", "out", "--figures", "./out/grabcut/masks/../figures", "--overwrite"],
+    ):
+        assert "where nothing else belongs" in reproduce("folder", *arguments, status=2).stderr
+    assert not (here / "out").exists()
+    reproduce("folder", "-o", "data/out", "--figures", "data/out/figures", "--no-baselines")
+
+
+def test_no_figure_of_another_data_set_is_left(here: Path) -> None:
+    downloads.make_folder(here / "data", n=2)
+    downloads.make_folder(here / "boxes", n=2, masks=False, boxes=True)
+    reproduce("folder", "--no-baselines", "--figures", "drawn")
+    assert (here / "drawn" / "figure-3.png").exists()
+    reproduce("folder", "--no-baselines", "--figures", "drawn", root="boxes")
+    assert not (here / "drawn" / "figure-3.png").exists()
 
 
 def test_notes_and_what_is_left_out_stand_below_the_table(here: Path) -> None:

@@ -20,7 +20,7 @@ from iem_xp.engines import EngineOption
 from iem_xp.files import replacing
 from iem_xp.images import ImageError
 from iem_xp.reproduction.drawing import FigureError, check_figures, draw_figures
-from iem_xp.reproduction.outputs import IMAGES, SCORES, prepare
+from iem_xp.reproduction.outputs import IMAGES, SCORES, check_place, prepare
 from iem_xp.reproduction.report import ablation_table, explain, results_table
 from iem_xp.reproduction.scoring import Found, Scoring, list_figures, score_runs
 from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, Study, find_sources
@@ -91,25 +91,26 @@ def command(
     """
     if as_json and as_format not in (None, "json"):
         raise click.UsageError(f"--json and --format {as_format}: one of them only")
+    as_format = "json" if as_json else as_format or "text"
     if split in KINDS[kind].splits[:1]:
         split = None  # the default by its name makes the same runs
     folder = output or _default_output(kind, root, split)
-    with _messages():
+    with _messages(overwrite):
         whole = open_dataset(kind, root, split)
         notes = [printable(note) for note in whole.notes]
         dataset = replace(whole, title=printable(whole.title), examples=whole.examples[:limit])
         list_figures(dataset)  # or an error, before the work begins
+        check_place(folder, root)
         if figures is not None:
+            check_place(figures, root, folder)
             check_figures(figures, overwrite)
         studies = _list_studies(ablate, baselines, notes)
-    for note in notes:
-        click.echo(note, err=True)
     device = take_device(device)
     check_engine(engine, device, IEM.settings)
 
-    with _messages():
+    facts: dict[str, Any] = {"dataset": kind, "root": os.path.abspath(root), "split": split}
+    with _messages(overwrite):
         prepare(folder, overwrite)
-        facts = {"dataset": kind, "root": os.path.abspath(root), "split": split}
         for study in studies:
             method = _method(study, device, engine)
             _run(study, method, dataset, folder, facts=facts, workers=workers, overwrite=overwrite)
@@ -117,21 +118,22 @@ def command(
     causes = (f"{name}: {cause}" for name, cause in scoring.failed.items())
     for line in listed("not counted", causes, len(scoring.failed)):
         click.echo(line, err=True)
-    if not scoring.n:
+
+    counted = f"{scoring.n} of {len(whole)}" if scoring.n < len(whole) else str(scoring.n)
+    tables = _tables(kind, f"{dataset.title}, {counted} images", scoring, ablate)
+    if as_format == "json":
+        facts |= {"title": dataset.title, "total": len(whole), "notes": notes, "runs": str(folder)}
+        click.echo(json.dumps(_as_dict(facts, scoring, tables)))
+    if not tables:
         raise click.ClickException(f"no image of {dataset.title} counts, so there is nothing to show")
-    title = f"{dataset.title}, {scoring.n}{f' of {len(whole)}' if scoring.n < len(whole) else ''} images"
-    tables = [results_table(kind, title, scoring)]
-    if ablate:
-        tables.append(ablation_table(kind, title, scoring))
-    if as_json or as_format == "json":
-        found = _as_dict(scoring, tables, dataset=kind, title=dataset.title, notes=notes, runs=str(folder))
-        click.echo(json.dumps(found))
-    else:
-        click.echo(
-            _formatted(tables, as_format or "text", [*explain(kind, tables, scoring), *notes]), nl=False
-        )
+    if as_format == "csv":
+        for note in notes:
+            click.echo(note, err=True)
+    if as_format != "json":
+        below = [*explain(kind, tables, scoring), *notes]
+        click.echo(_formatted(tables, as_format, below), nl=False)
     if figures is not None:
-        with _messages(), Run.open(folder / IEM.name, to_write=False) as run:
+        with _messages(overwrite), Run.open(folder / IEM.name, to_write=False) as run:
             drawn = draw_figures(dataset, scoring, run, folder / IMAGES, figures, engine)
         click.echo(f"figures: {', '.join(map(str, drawn))}", err=True)
     if scoring.failed:
@@ -139,7 +141,7 @@ def command(
 
 
 @contextmanager
-def _messages() -> Iterator[None]:
+def _messages(overwrite: bool) -> Iterator[None]:
     try:
         with messages():
             yield
@@ -148,9 +150,8 @@ def _messages() -> Iterator[None]:
     except ImageError as error:  # it has changed since it was segmented
         raise click.ClickException(f"no figures are drawn: {error}") from error
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(
-            *(error.args or ["the same command, without --overwrite, continues"])
-        ) from None
+        again = f"the same command{' without --overwrite' if overwrite else ''} continues"
+        raise KeyboardInterrupt(*(error.args or [again])) from None
 
 
 def _list_studies(ablate: bool, baselines: bool, notes: list[str]) -> list[Study]:
@@ -184,9 +185,9 @@ def _run(study: Study, method: Method, dataset: Dataset, folder: Path, **options
         summary = segment_folder(images, folder / study.name, study.settings, method, **options)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"{study.title}: {error}") from None
-    new = summary["done"] - summary["continued"]
+    new, before = summary["done"] - summary["continued"], summary["skipped"] + summary["continued"]
     click.echo(
-        f"{study.title}: {new} segmented in {summary['seconds']:.1f} s, {summary['skipped']} done before, "
+        f"{study.title}: {new} segmented in {summary['seconds']:.1f} s, {before} before, "
         f"{summary['failed']} failed",
         err=True,
     )
@@ -203,7 +204,7 @@ def _score(dataset: Dataset, studies: Sequence[Study], folder: Path, workers: in
         file = stack.enter_context(path.open("w", newline="", encoding="utf-8", errors="surrogateescape"))
         advance = stack.enter_context(progress("scoring", len(dataset) * len(studies)))
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["name", "method", "side", "inpainting_error", *figures])
+        writer.writerow(["name", "study", "square", "inpainting_error", *figures])
 
         def write(name: str, study: Study, found: Sequence[Found]) -> None:
             for side, error, score in found:
@@ -211,6 +212,14 @@ def _score(dataset: Dataset, studies: Sequence[Study], folder: Path, workers: in
             advance(1)
 
         return score_runs(dataset, runs, folder / IMAGES, workers, write)
+
+
+def _tables(kind: str, title: str, scoring: Scoring, ablate: bool) -> list[Table]:
+    """Tables of what counts; none if nothing does."""
+    if not scoring.n:
+        return []
+    results = results_table(kind, title, scoring)
+    return [results, ablation_table(kind, title, scoring)] if ablate else [results]
 
 
 def _formatted(tables: Sequence[Table], as_format: str, notes: Sequence[str]) -> str:
@@ -221,12 +230,12 @@ def _formatted(tables: Sequence[Table], as_format: str, notes: Sequence[str]) ->
     return "\n\n".join([*(table.to_text() for table in tables), "\n".join([*notes, ""])])
 
 
-def _as_dict(scoring: Scoring, tables: Sequence[Table], **facts: Any) -> dict[str, Any]:
+def _as_dict(facts: dict[str, Any], scoring: Scoring, tables: Sequence[Table]) -> dict[str, Any]:
     return {
         **facts,
         "n": scoring.n,
         "failed": [{"name": name, "error": error} for name, error in scoring.failed.items()],
-        "init_side": scoring.choices[IEM.name].side,
+        "init_side": scoring.choices[IEM.name].side if scoring.n else None,
         "engines": scoring.engines,
         **{table.name: [line.as_dict() for line in table.lines] for table in tables},
     }

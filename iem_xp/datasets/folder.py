@@ -18,9 +18,6 @@ from iem_xp.runs.sources import SourceError, find_images
 
 _LAYOUT = "a folder holds images, and masks or bounding_boxes.csv or both"
 
-LOSSY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".avif", ".heic", ".heif"})
-"""Suffixes of images that are no masks, since their values are not those that were written."""
-
 
 def folder(root: str | os.PathLike[str]) -> Dataset:
     """A folder with `images`, and with `masks`, `bounding_boxes.csv` or both.
@@ -52,7 +49,7 @@ def folder(root: str | os.PathLike[str]) -> Dataset:
     masks = _find_masks(mask_folder, notes) if mask_folder.exists() else {}
     boxes = _read_boxes(table) if table.exists() else {}
     examples, unmasked, unboxed, bare = [], [], [], []
-    for path, mask_name in _search(images, SUFFIXES, notes):
+    for path, mask_name in _search(images, notes):
         name = mask_name.removesuffix(".png")
         mask, box = masks.pop(name, None), boxes.pop(_below(path, images), None)
         if mask is not None:
@@ -81,7 +78,7 @@ def _naming(masks: Iterable[str]) -> str:
 def _find_masks(folder: Path, notes: list[str]) -> dict[str, Path]:
     """Masks by their path below a folder, without suffix."""
     masks: dict[str, Path] = {}
-    for path, _ in _search(folder, SUFFIXES - LOSSY, notes):
+    for path, _ in _search(folder, notes):
         name = os.path.splitext(_below(path, folder))[0]
         if name in masks:
             raise DatasetError(f"{masks[name]} and {path}: two masks of one image; delete or rename one")
@@ -96,13 +93,12 @@ def _read_boxes(table: Path) -> dict[str, Box]:
         raise DatasetError(str(error)) from error
 
 
-def _search(folder: Path, suffixes: frozenset[str], notes: list[str]) -> list[Source]:
+def _search(folder: Path, notes: list[str]) -> list[Source]:
     """Images in a folder; what else lies there is noted."""
     try:
-        search = find_images([str(folder)], suffixes=suffixes)
+        search = find_images([str(folder)], suffixes=SUFFIXES)
     except SourceError as error:
-        lossless = "" if suffixes is SUFFIXES else "; masks must be in a lossless format, such as PNG"
-        raise DatasetError(f"{error}{lossless}") from error
+        raise DatasetError(str(error)) from error
     found = list(search)
     if search.unreadable:
         raise DatasetError(f"cannot list a folder: {search.unreadable[0]}")

@@ -107,6 +107,9 @@ def match(predicted: Path, truth: Path, fit: Fit | None = None, size: int | None
     """
     left_out: Counter[str] = Counter()
     boxes = truth.suffix.lower() == ".csv"
+    inside = next(predicted.glob("*/run.sqlite"), None)
+    if inside is not None:
+        raise MatchError(f"{predicted}: holds several runs; give one of them, such as {inside.parent}")
     if is_run(predicted):
         if fit is not None or size is not None:
             raise MatchError(f"{predicted}: a run knows itself what its masks show; leave out fit and size")

@@ -54,7 +54,7 @@ def check_figures(folder: Path, overwrite: bool) -> None:
                     f"{folder / name}: exists and is none of these figures; name another folder"
                 )
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not os.access(there, os.W_OK):
+    if not (there.is_dir() and os.access(there, os.W_OK)):
         raise FigureError(f"{folder}: cannot be written to; name another folder for the figures")
 
 
@@ -101,6 +101,9 @@ def draw_figures(
     files = {POINTS: _as_csv(points).encode(), **files}  # first, since figures are known by it
     for name, contents in files.items():
         write_atomically(folder / name, contents)
+    for name in FIGURES:
+        if name not in files:  # of another data set, drawn before
+            (folder / name).unlink(missing_ok=True)
     return [folder / name for name in files]
 
 

@@ -15,6 +15,31 @@ STUDIES = (IEM, GRABCUT, *FLOORS, *ABLATIONS)
 _OWN = {IMAGES, SCORES, *(study.name for study in STUDIES)}
 
 
+def check_place(place: Path, root: Path, folder: Path | None = None) -> None:
+    """Check that what is written will not be taken for a data set's own, or for a part of a run.
+
+    Parameters
+    ----------
+    place : Path
+        Where it is to be written.
+    root : Path
+        Of the data set.
+    folder : Path, optional
+        Of the reproduction, if `place` is to be something else.
+
+    Raises
+    ------
+    RunError
+        If `place` lies among the images or masks of the data set, or in a run.
+    """
+    taken = [root / "images", root / "masks"]
+    if folder is not None:
+        taken += [folder / name for name in _OWN]
+    for other in taken:
+        if place.resolve().is_relative_to(other.resolve()):
+            raise RunError(f"{place}: lies in {other}, where nothing else belongs; name another folder")
+
+
 def prepare(folder: Path, overwrite: bool) -> None:
     """Check that a folder is a reproduction, or may become one; with `overwrite`, clear what it has of one.
 

@@ -32,6 +32,8 @@ def results_table(kind: str, title: str, scoring: Scoring) -> Table:
 def ablation_table(kind: str, title: str, scoring: Scoring) -> Table:
     """Table 4: the method with one thing left out at a time, beside the paper of this data set or both."""
     papers = [kind] if kind in Ablation._fields else list(Ablation._fields)
+    if MASK_FIGURES[0] not in scoring.figures:
+        papers = []
     groups = []
     for study in (IEM, *ABLATIONS):
         published = PUBLISHED_ABLATIONS[study.name]._asdict()
@@ -50,11 +52,14 @@ def explain(kind: str, tables: Sequence[Table], scoring: Scoring) -> Iterator[st
     if BOX_FIGURES[0] in figures:
         yield f"box IoU: of the box around a mask's largest part; localised: the share above {LOCALISED}."
     yield "After a comma the initial square. * chosen for the data set without labels: the paper's protocol."
-    yield "† chosen by ground truth, for the highest IoU: a bound, not a result."
+    iou = "IoU of either polarity" if MASK_FIGURES[0] in figures else "box IoU"
+    yield f"† chosen by ground truth, for the highest {iou}: a bound of that, not a result."
     if any(line.source == "paper" for line in tables[0].lines):
         yield f"The paper's own rows are of its test of {IMAGES[kind]:,} images."
+    elif kind in RESULTS:
+        yield "The paper's own rows are of masks, of which there are none here."
     if BOX_FIGURES[0] in figures and scoring.beyond:
         yield f"Boxes that reach out of their images, perhaps of others: {scoring.beyond}."
-    computed = {study.title: scoring.engines.get(study.name) for study in (IEM, GRABCUT)}
+    computed = {study.title: scoring.engines.get(study.name) for study in (IEM, *ABLATIONS, GRABCUT)}
     if any(computed.values()):
         yield "; ".join(f"{title}: {', '.join(names)}" for title, names in computed.items() if names) + "."

@@ -57,7 +57,8 @@ class Line:
     def published(cls, row: Published) -> Line:
         """Line of a row of the paper, whose figures are of either polarity."""
         method, *figures = row
-        return cls(method, "paper", means=dict(zip(MASK_FIGURES, figures, strict=False)))
+        either = dict(zip(MASK_FIGURES, figures, strict=False))
+        return cls(method, "paper", means=dict.fromkeys(MASK_FIGURES) | either)
 
     @property
     def name(self) -> str:
