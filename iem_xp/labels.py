@@ -61,23 +61,20 @@ def read_labels(source: str | os.PathLike[str] | bytes) -> Labels:
     values = photograph.pixels[..., 0]
     if (photograph.pixels != values[..., None]).any():
         raise ImageError(f"{name}is a picture in colours, not a mask; {remedy}")
-    found = np.unique(values)
+    histogram = np.bincount(values.ravel(), minlength=256)
+    found = np.flatnonzero(histogram)
     if found[-1] <= 1:
         return to_labels(values > 0)
     greys = np.setdiff1d(found, (BACKGROUND, IGNORED, FOREGROUND))
     if not len(greys):
         return to_labels(values == FOREGROUND, values == IGNORED)
-    if not _is_soft(values, greys):
+    # The soft edges of black and white, not a photograph, nor numbers of classes.
+    middle = histogram[_BLACK + 1 : _WHITE].sum() / values.size
+    edges = len(greys) >= _FEW or bool(((greys > _BLACK) & (greys < _WHITE)).all())
+    if found[-1] < _WHITE or middle > _MIDDLE or not edges:
         shown = ", ".join(map(str, found[:_FEW])) + (", ..." if len(found) > _FEW else "")
         raise ImageError(f"{name}holds the values {shown}, of which nothing says what they mean; {remedy}")
     return to_labels(values >= IGNORED)
-
-
-def _is_soft(values: Labels, greys: NDArray[np.uint8]) -> bool:
-    """Whether greys are the soft edges of black and white, not a photograph, nor numbers of classes."""
-    between = (greys > _BLACK) & (greys < _WHITE)
-    middle = (values > _BLACK) & (values < _WHITE)
-    return bool(values.max() >= _WHITE and middle.mean() <= _MIDDLE and (len(greys) >= _FEW or between.all()))
 
 
 def to_labels(foreground: Mask, ignored: Mask | None = None) -> Labels:

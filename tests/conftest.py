@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -24,6 +26,13 @@ def automatic(monkeypatch: pytest.MonkeyPatch) -> engines.Automatic:
     automatic = engines.Automatic()
     monkeypatch.setattr(engines, "automatic", automatic)
     return automatic
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

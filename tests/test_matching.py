@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from folders import touch
 from iem_xp.boxes import Box, BoxError
 from iem_xp.evaluation.matching import MatchError, Matching, match
 from iem_xp.runs.database import RunError
@@ -18,18 +19,7 @@ from iem_xp.runs.store import Run
 CANDIDATE = Candidate(side=78, mask=np.zeros((3, 5), bool), inpainting_error=0.5, updates=12)
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def touch(*names: str) -> None:
-    for name in names:
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def make_run(masks: dict[str, str], failed: Iterable[str] = (), **configuration: Any) -> Path:
@@ -243,3 +233,12 @@ def test_of_several_runs_one_is_to_be_given(tmp_path: Path) -> None:
     Run.create(tmp_path / "runs" / "iem", {}).close()
     with pytest.raises(MatchError, match=r"holds several runs; give one of them, such as .*iem"):
         match(tmp_path / "runs", tmp_path)
+
+
+def test_a_run_may_hold_another_one(tmp_path: Path) -> None:
+    touch("truth/a.png")
+    with Run.create(tmp_path / "run", {"fit": "whole", "size": 128}) as run:
+        source = Source(tmp_path / "a.jpg", "a.png")
+        run.record_done(Entry(source, 5, 3, 0.1), CANDIDATE, 0.5)
+    Run.create(tmp_path / "run" / "other", {}).close()
+    assert [pair.name for pair in match(Path("run"), Path("truth")).pairs] == ["a"]

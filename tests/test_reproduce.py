@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +25,7 @@ from iem_xp.reproduction.figures import Shown
 from iem_xp.reproduction.studies import PAPER
 from iem_xp.runs.methods import Search
 from iem_xp.runs.settings import Settings
+from iem_xp.runs.store import Run
 from iem_xp_cli import reproduce as command
 from iem_xp_cli.main import cli
 
@@ -39,10 +39,7 @@ MAKERS: dict[str, Callable[..., Path]] = {
 """Each makes 10 images that are tested."""
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +74,12 @@ def lines(found: dict[str, Any], source: str, table: str = "results") -> dict[st
         for line in found[table]
         if line["source"] == source
     }
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    with Run.open(folder, to_write=False) as run:
+        found: dict[str, Any] = run.get_meta("configuration")
+    return found
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_the_ablation_leaves_out_one_thing_at_a_time(here: Path) -> None:
     (chosen,) = (line for name, line in ours.items() if name.startswith("lambda") and line["choice"])
     assert chosen["paper_iou"] == {"cub": 0.506, "flowers": 0.680}
     configurations = {
-        study: json.loads(setting(here / "iem-reproduce" / "folder-data" / study))
+        study: configuration(here / "iem-reproduce" / "folder-data" / study)
         for study in ("iem", "no-diversity", "no-smoothing", "any-pixel")
     }
     default = configurations.pop("iem")
@@ -159,15 +162,6 @@ def test_the_ablation_leaves_out_one_thing_at_a_time(here: Path) -> None:
         "no-smoothing": {"smooth": False},
         "any-pixel": {"boundary_only": False},
     }
-
-
-def setting(folder: Path) -> str:
-    database = sqlite3.connect(folder / "run.sqlite")
-    try:
-        ((value,),) = database.execute("SELECT value FROM meta WHERE key = 'configuration'").fetchall()
-    finally:
-        database.close()
-    return str(value)
 
 
 def test_it_continues_where_it_was_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,24 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from folders import touch
 from iem_xp.runs.naming import Source
 from iem_xp.runs.sources import ImageSearch, SourceError, find_images
 
 SUFFIXES = frozenset({".jpg", ".png", ".webp"})
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def touch(*names: str) -> None:
-    for name in names:
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def search(*inputs: str, exclude: Path | None = None) -> ImageSearch:

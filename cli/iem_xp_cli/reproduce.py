@@ -26,6 +26,7 @@ from iem_xp.reproduction.scoring import Found, Scoring, list_figures, score_runs
 from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, Study, find_sources
 from iem_xp.reproduction.tables import Table, to_csv
 from iem_xp.runs.methods import Method
+from iem_xp.runs.naming import Source
 from iem_xp.runs.store import Run
 from iem_xp_cli.options import check_engine, device_option, engine_option, take_device, workers_option
 from iem_xp_cli.session import listed, messages, printable, progress, search, segment_folder
@@ -111,9 +112,10 @@ def command(
     facts: dict[str, Any] = {"dataset": kind, "root": os.path.abspath(root), "split": split}
     with _messages(overwrite):
         prepare(folder, overwrite)
+        images = list(find_sources(dataset, folder / IMAGES))  # once: those of LSUN are read to be unpacked
         for study in studies:
             method = _method(study, device, engine)
-            _run(study, method, dataset, folder, facts=facts, workers=workers, overwrite=overwrite)
+            _run(study, method, images, folder, facts=facts, workers=workers, overwrite=overwrite)
         scoring = _score(dataset, studies, folder, workers)
     causes = (f"{name}: {cause}" for name, cause in scoring.failed.items())
     for line in listed("not counted", causes, len(scoring.failed)):
@@ -178,9 +180,8 @@ def _method(study: Study, device: str, engine: EngineOption) -> Method:
     return search(study.settings, device, engine)
 
 
-def _run(study: Study, method: Method, dataset: Dataset, folder: Path, **options: Any) -> None:
-    images, total = find_sources(dataset, folder / IMAGES), len(dataset)
-    options |= {"total": total, "title": study.title}
+def _run(study: Study, method: Method, images: Sequence[Source], folder: Path, **options: Any) -> None:
+    options |= {"total": len(images), "title": study.title}
     try:
         summary = segment_folder(images, folder / study.name, study.settings, method, **options)
     except KeyboardInterrupt as error:

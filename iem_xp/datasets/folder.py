@@ -14,7 +14,7 @@ from iem_xp.datasets.parts import check_share
 from iem_xp.images import SUFFIXES
 from iem_xp.labels import read_labels
 from iem_xp.runs.naming import Source
-from iem_xp.runs.sources import SourceError, find_images
+from iem_xp.runs.sources import SourceError, list_images
 
 _LAYOUT = "a folder holds images, and masks or bounding_boxes.csv or both"
 
@@ -39,10 +39,10 @@ def folder(root: str | os.PathLike[str]) -> Dataset:
     """
     root = Path(root)
     images, mask_folder, table = root / "images", root / "masks", root / "bounding_boxes.csv"
-    if root.name == images.name and not images.is_dir():
-        raise DatasetError(f"{images} is not there; give the folder that holds {images.name} as the root")
     if not images.is_dir():
-        raise DatasetError(f"{images if root.exists() else root} is not there; {_LAYOUT}")
+        higher = f"give the folder that holds {images.name} as the root"
+        remedy = higher if root.name == images.name else _LAYOUT
+        raise DatasetError(f"{images if root.exists() else root} is not there; {remedy}")
     if not (mask_folder.exists() or table.exists()):
         raise DatasetError(f"{root}: has neither masks nor {table.name}; {_LAYOUT}")
     notes: list[str] = []
@@ -96,14 +96,11 @@ def _read_boxes(table: Path) -> dict[str, Box]:
 def _search(folder: Path, notes: list[str]) -> list[Source]:
     """Images in a folder; what else lies there is noted."""
     try:
-        search = find_images([str(folder)], suffixes=SUFFIXES)
+        found, others = list_images(folder, SUFFIXES)
     except SourceError as error:
         raise DatasetError(str(error)) from error
-    found = list(search)
-    if search.unreadable:
-        raise DatasetError(f"cannot list a folder: {search.unreadable[0]}")
-    if search.left_out:
-        counts = ", ".join(f"{n} x {suffix or 'no suffix'}" for suffix, n in search.left_out.most_common())
+    if others:
+        counts = ", ".join(f"{n} x {suffix or 'no suffix'}" for suffix, n in others.most_common())
         notes.append(f"left out of {folder.name}: {counts}")
     return found
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from iem_xp.boxes import Box, read_boxes
 from iem_xp.images import SUFFIXES, Fit
 from iem_xp.runs.records import Entry, Failure
-from iem_xp.runs.sources import find_images
+from iem_xp.runs.sources import list_images
 from iem_xp.runs.store import Run, is_run
 
 
@@ -98,7 +98,7 @@ def match(predicted: Path, truth: Path, fit: Fit | None = None, size: int | None
         If two masks, or two truths, have one name, if nothing belongs together, or if `fit` or `size` is
         given where it has no meaning.
     SourceError, RunError, BoxError
-        If a folder holds no image, or a run or a file of boxes cannot be read.
+        If a folder holds no image or cannot be listed, or a run or a file of boxes cannot be read.
 
     Notes
     -----
@@ -107,14 +107,14 @@ def match(predicted: Path, truth: Path, fit: Fit | None = None, size: int | None
     """
     left_out: Counter[str] = Counter()
     boxes = truth.suffix.lower() == ".csv"
-    inside = next(predicted.glob("*/run.sqlite"), None)
-    if inside is not None:
-        raise MatchError(f"{predicted}: holds several runs; give one of them, such as {inside.parent}")
     if is_run(predicted):
         if fit is not None or size is not None:
             raise MatchError(f"{predicted}: a run knows itself what its masks show; leave out fit and size")
         found = _found_in_run(predicted)
     else:
+        runs = sorted(filter(is_run, predicted.glob("*/")))
+        if runs:
+            raise MatchError(f"{predicted}: holds several runs; give one of them, such as {runs[0]}")
         if size is not None and fit != "crop":
             raise MatchError("size is that of central squares; it needs the fit crop")
         if boxes and fit == "crop":
@@ -166,13 +166,11 @@ def _list_images(folder: Path, left_out: Counter[str]) -> Iterator[tuple[str, st
     """Names of the images below a folder, without suffix, and their files."""
     if not folder.is_dir():
         raise MatchError(f"{folder}: {'not a' if folder.exists() else 'no such'} folder")
-    search = find_images([str(folder)], suffixes=SUFFIXES)
+    found, others = list_images(folder, SUFFIXES)
+    left_out.update(others)
     root = os.path.abspath(folder)
-    for path, _ in search:
+    for path, _ in found:
         yield _stem(path.relative_to(root).as_posix()), str(path)
-    for error in search.unreadable:
-        raise MatchError(f"{error.filename}: this folder cannot be searched: {error.strerror}")
-    left_out.update(search.left_out)
 
 
 def _list_truths(folder: Path, left_out: Counter[str]) -> dict[str, str]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from iem_xp.config import IEMConfig
 from iem_xp.engines import EngineOption
-from iem_xp.evaluation.scores import Means
+from iem_xp.evaluation.scores import POLARITIES, Means
 from iem_xp.images import Pixels
 from iem_xp.labels import Truth
-from iem_xp.metrics import iou
+from iem_xp.metrics import count, score
 from iem_xp.segmentation import segment
 from iem_xp.solver import centred_square
 
@@ -59,15 +59,16 @@ def trace(
     while batch := list(islice(examples, _TOGETHER)):
         images = np.stack([image for image, _ in batch])
         truths = [truth for _, truth in batch if truth is not None]
+        foreground, ignored = map(np.stack, zip(*truths, strict=True)) if truths else (None, None)
         masks = centred_square(images, side)
         for before, step in pairwise([0, *steps]):
             found = segment(images, replace(config, iterations=step - before), init=masks, engine=engine)
             masks = found.masks
             figures = {"inpainting_error": found.inpainting_error}
             if truths:
-                foreground, ignored = map(np.stack, zip(*truths, strict=True))
-                for polarity in ("either", "fixed"):
-                    figures[f"{polarity}_iou"] = iou(masks, foreground, polarity=polarity, ignore=ignored)
+                counts = count(masks, foreground, ignored)
+                for polarity in POLARITIES:
+                    figures[f"{polarity}_iou"] = score("iou", counts, polarity)
             of_step = means.setdefault(step, Means(list(figures)))
             for values in zip(*figures.values(), strict=True):
                 of_step.add(dict(zip(figures, map(float, values), strict=True)))

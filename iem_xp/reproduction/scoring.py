@@ -190,7 +190,7 @@ def score_runs(
             scoring.failed[task.example.name] = outcome
             continue
         scoring.n += 1
-        scoring.beyond += _is_beyond(task)
+        scoring.beyond += task.example.box is not None and reaches_beyond(task.example.box, *task.shape)
         for study, found in outcome.items():
             scoring.choices[study.name].add(found)
             watch(task.example.name, study, found)
@@ -234,22 +234,25 @@ def fitted_truth(example: Example, height: int, width: int) -> Truth:
 
 
 class _Task(NamedTuple):
+    """An example with what every study kept of it."""
+
     example: Example
     kept: Mapping[Study, tuple[Entry, Sequence[Candidate]]]
 
-
-def _is_beyond(task: _Task) -> bool:
-    box, entry = task.example.box, next(entry for entry, _ in task.kept.values())
-    return box is not None and reaches_beyond(box, entry.height, entry.width)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of its image, on which all studies agree."""
+        entry = next(entry for entry, _ in self.kept.values())
+        return entry.height, entry.width
 
 
 def _score(task: _Task, figures: Sequence[str]) -> dict[Study, list[Found]] | str:
     """What each study found in an image, or why it cannot be scored."""
-    example, entry = task.example, next(entry for entry, _ in task.kept.values())
+    example, shape = task.example, task.shape
     truth = box = None
     try:
         if MASK_FIGURES[0] in figures:
-            truth = fitted_truth(example, entry.height, entry.width)
+            truth = fitted_truth(example, *shape)
             if truth.ignored.all():
                 return "its true mask ignores every pixel"
     except ImageError as error:
@@ -257,7 +260,7 @@ def _score(task: _Task, figures: Sequence[str]) -> dict[Study, list[Found]] | st
     if BOX_FIGURES[0] in figures:
         if example.box is None:
             return "has no box"
-        box = fit_box(example.box, entry.height, entry.width, PAPER.size, PAPER.fit)
+        box = fit_box(example.box, *shape, PAPER.size, PAPER.fit)
     return {
         study: [
             Found(candidate.side, candidate.inpainting_error, score_mask(candidate.mask, truth, box))

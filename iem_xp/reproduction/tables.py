@@ -10,7 +10,7 @@ from typing import Any
 
 from iem_xp.evaluation.scores import HEADINGS, MASK_FIGURES, by_polarity
 from iem_xp.reproduction.published import Published
-from iem_xp.reproduction.scoring import BY_TRUTH, FOR_DATA_SET, FOR_IMAGE, Row
+from iem_xp.reproduction.scoring import BY_TRUTH, FOR_DATA_SET, Row
 
 _WITH_ERROR = ("either_iou", "fixed_iou", "box_iou")
 _TEXTS = 2
@@ -63,11 +63,10 @@ class Line:
     @property
     def name(self) -> str:
         """The method with its square: * is chosen without labels for the data set, † by ground truth."""
-        square = "" if self.square is None else f", {self.square}"
-        marks = {FOR_DATA_SET: " *", BY_TRUTH: " †", FOR_IMAGE: ""}
-        if self.choice is not None and self.square is None:
-            square = ", chosen per image"
-        return f"{self.method}{square}{marks.get(self.choice or '', '')}"
+        chosen = ", chosen per image" if self.choice else ""
+        square = chosen if self.square is None else f", {self.square}"
+        mark = {FOR_DATA_SET: " *", BY_TRUTH: " †"}.get(self.choice or "", "")
+        return f"{self.method}{square}{mark}"
 
     def as_dict(self) -> dict[str, Any]:
         """The line as JSON values, figures by polarity."""

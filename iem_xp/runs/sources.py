@@ -207,6 +207,21 @@ def find_images(
     return ImageSearch(inputs, suffixes, exclude)
 
 
+def list_images(folder: Path, suffixes: frozenset[str]) -> tuple[list[Source], Counter[str]]:
+    """List all images below a folder, as `find_images` finds them, and the other files, counted by suffix.
+
+    Raises
+    ------
+    SourceError
+        If there is no image, or if a folder cannot be listed.
+    """
+    search = find_images([str(folder)], suffixes=suffixes)
+    found = list(search)
+    if search.unreadable:
+        raise SourceError(f"cannot list a folder: {search.unreadable[0]}")
+    return found, search.left_out
+
+
 def _read_list(file: str) -> tuple[list[str], str]:
     try:
         content = Path(file).read_bytes().removeprefix(b"\xef\xbb\xbf")
