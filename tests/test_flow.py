@@ -50,7 +50,13 @@ def test_no_more_items_are_held_than_there_is_room_for(room: int) -> None:
 
 
 def test_in_series_a_group_has_all_that_is_there() -> None:
-    assert grouped(["a1", "a2", "a3", "a4", "a5"], size=2, serial=True) == [["a1"], ["a2", "a3", "a4", "a5"]]
+    assert grouped(["a1", "a2", "a3", "a4", "a5"], size=9, serial=True) == [["a1"], ["a2", "a3", "a4", "a5"]]
+
+
+def test_in_series_a_group_has_no_more_than_it_may_and_full_ones_go_first() -> None:
+    words = ["a1", "b1", "a2", "b2", "a3", "a4", "a5", "a6"]
+    expected = [["a1"], ["a2", "a3", "a4"], ["b1", "b2"], ["a5", "a6"]]
+    assert grouped(words, size=3, serial=True) == expected
 
 
 def test_in_series_the_next_group_starts_before_what_follows_the_last() -> None:

@@ -28,7 +28,18 @@ HEAVY = {
     "tqdm",
 }
 
-LAYERS = ["config", "arrays", "gaussian", "layout", "terms", "projection", "solver", "fused", "engines"]
+LAYERS = [
+    "config",
+    "arrays",
+    "memory",
+    "gaussian",
+    "layout",
+    "terms",
+    "projection",
+    "solver",
+    "fused",
+    "engines",
+]
 """The core from the ground up; segmentation and formulas stand beside each other on top of it."""
 
 ABOVE = [
