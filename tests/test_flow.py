@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import pytest
 
@@ -47,6 +48,27 @@ def test_no_more_items_are_held_than_there_is_room_for(room: int) -> None:
     groups = grouped(words, room=room)
     assert sorted(word for group in groups for word in group) == sorted(words)
     assert max(map(len, groups)) <= room
+
+
+def test_a_full_group_is_worked_on_whatever_else_there_is_to_do() -> None:
+    class Busy:
+        """Workers with more to do than they are."""
+
+        count, pending = 2, 3
+
+        def turn(self) -> None:
+            word = next(words)
+            flow.gather(word[0], word, 2)
+
+        def submit(self, work: Callable[[], Sequence[str]], then: object) -> None:
+            started.append(work())
+            flow.leave(2)
+
+    words, started = iter(["a1", "b1", "a2"]), list[Sequence[str]]()
+    flow: Flow[str, Sequence[str]] = Flow(cast(Workers, Busy()), 2, list, lambda group, outcome: None)
+    for _ in range(3):
+        flow.enter()
+    assert started == [["a1", "a2"]]
 
 
 def test_in_series_a_group_has_all_that_is_there() -> None:

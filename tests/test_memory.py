@@ -113,13 +113,16 @@ def test_what_once_did_not_fit_is_not_tried_again():
     assert lines == []
 
 
-def test_a_limit_is_never_raised():
-    batches = Batches(announce=lambda line: None)
-    batches.map(Work(1), IMAGES)
-    limit = batches.limit
-    with pytest.raises(OutOfMemoryError):
-        batches.map(Work(0), IMAGES)
-    assert batches.limit == limit
+def test_what_fails_later_does_not_raise_the_limit_again():
+    def work(begin, end):
+        tried.append(end - begin)
+        if end - begin > 1:
+            batches.map(Work(1), IMAGES)  # as another thread may, meanwhile
+            raise MemoryError
+
+    batches, tried = Batches(announce=lambda line: None), []
+    batches.map(work, IMAGES)
+    assert tried == [20, *[1] * 20]
 
 
 def test_by_default_a_halved_batch_is_a_warning():
@@ -181,9 +184,9 @@ def numbers_of_images(warned):
 @pytest.mark.parametrize(("count", "too_many"), [(7, [8]), (4, [8]), (3, [8, 4]), (1, [8, 4, 2])])
 def test_masks_found_in_little_memory_are_the_same_in_the_same_order(rng, count, too_many):
     images = scenes.images(rng, 8)
-    expected = iem_xp.segment(images, engine="array")
+    expected = iem_xp.segment(images, CONFIG, engine="array")
     with pytest.warns(RuntimeWarning, match="out of memory on counting device") as warned:
-        found = iem_xp.segment(limited(images, count).asarray(images))
+        found = iem_xp.segment(limited(images, count).asarray(images), CONFIG)
     assert numbers_of_images(warned) == too_many
     for name, values in vars(found).items():
         np.testing.assert_array_equal(values.values, getattr(expected, name), err_msg=name)
@@ -193,9 +196,9 @@ def test_given_masks_are_halved_with_their_images(rng):
     images, masks = scenes.images(rng, 8), np.stack([scenes.mask(rng) for _ in range(8)])
     library = limited(images, 3)
     with pytest.warns(RuntimeWarning, match="out of memory") as warned:
-        found = iem_xp.segment(library.asarray(images), init=library.asarray(masks))
+        found = iem_xp.segment(library.asarray(images), CONFIG, init=library.asarray(masks))
     assert numbers_of_images(warned) == [8, 4]
-    expected = iem_xp.segment(images, init=masks, engine="array")
+    expected = iem_xp.segment(images, CONFIG, init=masks, engine="array")
     np.testing.assert_array_equal(found.masks.values, expected.masks)
 
 
