@@ -10,6 +10,7 @@ from hypothesis import settings
 from backends import Backend
 from counting import Array, Library
 from iem_xp import engines
+from iem_xp.arrays import to_host
 
 # Reproducible and unhurried: a library may compile at its first call.
 settings.register_profile("iem-xp", deadline=None, derandomize=True, max_examples=20, database=None)
@@ -36,8 +37,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Library:
     library = Library()
 
     def to_device(array: Any, device: str) -> Any:
-        return array if device == "cpu" or isinstance(array, Array) else library.asarray(array)
+        return array if device == "cpu" or isinstance(array, Array) else library.asarray(to_host(array))
 
+    monkeypatch.setattr("iem_xp.segmentation.resolve_device", lambda name: (name, "as asked"))
     monkeypatch.setattr("iem_xp.memory.to_device", to_device)
     return library
 

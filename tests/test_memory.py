@@ -240,6 +240,19 @@ def test_a_search_elsewhere_finds_the_same_masks_for_numpy(stand_in, rng):
     assert stand_in.alive == 0
 
 
+def test_segment_sends_a_batch_at_a_time_and_gives_back_arrays_of_the_images_library(stand_in, backend, rng):
+    images, masks = scenes.images(rng, 8), np.stack([scenes.mask(rng) for _ in range(8)])
+    stand_in.limit = int(2.5 * bytes_per_image(images.shape))
+    for init in (None, masks):
+        given = None if init is None else backend.asarray(init)
+        with pytest.warns(RuntimeWarning, match="out of memory on gpu:0") as warned:
+            found = iem_xp.segment(backend.asarray(images), CONFIG, init=given, device="gpu:0")
+        assert numbers_of_images(warned) == [8, 4]
+        expected = iem_xp.segment(images, CONFIG, init=init, engine="array")
+        for name, values in vars(found).items():
+            np.testing.assert_array_equal(backend.to_numpy(values), getattr(expected, name), err_msg=name)
+
+
 def test_images_go_up_as_they_are_and_of_each_kind_of_result_one_array_comes_down(stand_in, rng):
     images = scenes.images(rng, 6)
     calls = stand_in.record(lambda: Search(CONFIG, "gpu:0").find(images))
