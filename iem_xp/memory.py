@@ -21,7 +21,7 @@ from iem_xp.arrays import (
 
 T = TypeVar("T")
 
-PLANES, PLANES_PER_CHANNEL = 17.4, 7.3
+PLANES, PLANES_PER_CHANNEL = 11, 11.25
 """The model: float32 planes that an ascent holds at its peak for an image, and for each of its channels.
 
 Measured by counting what is alive, which ``tests/test_memory.py`` does again."""

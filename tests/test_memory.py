@@ -258,19 +258,23 @@ def test_images_go_up_as_they_are_and_of_each_kind_of_result_one_array_comes_dow
     calls = stand_in.record(lambda: Search(CONFIG, "gpu:0").find(images))
     sent = [call.arguments[0] for call in calls if call.up and call.arguments[0].shape]
     assert sent[0] == (np.uint8, (6, 24, 20, 3))
-    assert {len(shape) for _, shape in sent[1:]} == {2}  # the filter's matrices
+    # The others are the filter's matrices, and numbers of images.
+    assert all(len(shape) == 2 or (len(shape) == 1 and shape[0] <= 6) for _, shape in sent[1:])
     fetched = [
         (call.arguments[0].dtype, call.arguments[0].shape) for call in calls if call.name == "__array__"
     ]
-    assert fetched == [(np.bool_, (2, 6, 24, 20)), (np.float32, (2, 6)), (np.int64, (2, 6))]
+    *known, masks, errors, updates = fetched
+    assert (masks, errors) == ((np.bool_, (2, 6, 24, 20)), (np.float32, (2, 6)))
+    assert updates == (np.int64, (2, 6))
+    assert all(dtype == bool and shape[0] <= 6 for dtype, shape in known)  # which masks repeat
 
 
 def test_the_filter_goes_up_once_for_all_batches(stand_in, rng, monkeypatch):
-    images = scenes.images(rng, 6)
-    search = Search(CONFIG, "gpu:0")
-    once = sum(call.up for call in stand_in.record(lambda: search.find(images)))
     monkeypatch.setattr(memory, "useful_size", lambda *_, **__: 2)
-    assert sum(call.up for call in stand_in.record(lambda: search.find(images))) == once
+    calls = stand_in.record(lambda: Search(CONFIG, "gpu:0").find(scenes.images(rng, 6)))
+    sent = [call.arguments[0].shape for call in calls if call.up]
+    assert sent.count((2, 24, 20, 3)) == 3
+    assert sorted(shape for shape in sent if len(shape) == 2) == [(20, 20)] * 2 + [(24, 24)] * 2
 
 
 def test_a_batch_that_cannot_be_sent_is_halved_too(stand_in, rng, monkeypatch):
