@@ -179,7 +179,6 @@ class Array:
     size = property(lambda self: self.values.size)
     device = property(lambda self: self.library.device)
     T = property(lambda self: self.library.matrix_transpose(self))
-    mT = T
 
     def __repr__(self) -> str:
         return f"Array({self.dtype}, {self.shape})"
