@@ -23,6 +23,7 @@ It is an allocator, too, that fails on demand: with a `limit`, an array beyond i
 from __future__ import annotations
 
 import operator
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -187,7 +188,8 @@ class Array:
         return self.library
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        self.library.write("__array__", (self,), {}, down=self.values.nbytes)
+        asked = sys._getframe(1).f_code.co_name == "to_host"  # as the core does, instead of by accident
+        self.library.write("to_host" if asked else "__array__", (self,), {}, down=self.values.nbytes)
         return np.array(self.values, dtype)
 
     def to_device(self, device: str) -> Array:
