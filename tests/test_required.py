@@ -29,7 +29,7 @@ def test_without_a_gpu_its_tests_are_skipped_with_the_cause():
 def test_a_gpu_that_is_required_and_not_there_makes_them_fail_with_the_cause():
     status, output = run("gpu")
     assert status == 1, output
-    assert "IEM_XP_REQUIRE=gpu, but " in output
+    assert "IEM_XP_REQUIRE=gpu, but CuPy " in output or "IEM_XP_REQUIRE=gpu, but cupy " in output
     assert "skipped" not in output
     assert "passed" not in output
 
