@@ -35,8 +35,10 @@ class Backend(Enum):
         if self is Backend.CUPY:
             import cupy
 
-            if not cupy.cuda.is_available():
-                return "CuPy finds no CUDA device"
+            try:
+                return None if cupy.cuda.is_available() else "CuPy finds no CUDA device"
+            except cupy.cuda.runtime.CUDARuntimeError as error:  # of CuPy 13, without a driver
+                return f"CuPy finds no CUDA device: {error}"
         return None
 
     def asarray(self, array: np.ndarray) -> Array:
