@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from iem_xp.arrays import Array, few_threads, is_cached, like, to_host
+from iem_xp.arrays import Array, compiled, few_threads, is_cached, like, to_host
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
 from iem_xp.layout import to_colours
 from iem_xp.projection import project
@@ -17,8 +17,9 @@ from iem_xp.terms import Scene, add_up, gradient, inpaint, inpainting_error
 PERIODS = (4, 12)
 """Distances, in updates, at which masks are compared: they find every cycle of period 1, 2, 3, 4, 6 or 12."""
 
-WORTH_LEAVING = 1 / 8
-"""Share of a batch whose masks must be known for them to leave it: a smaller batch has to be made first."""
+LEAVING, LEAVING_COMPILED = 1 / 8, 1 / 2
+"""Shares of a batch whose masks must be known for them to leave it: a smaller one has to be made first, and
+may have to be compiled."""
 
 
 class Ascent(NamedTuple):
@@ -52,6 +53,10 @@ def update(scene: Scene, masks: Array) -> Array:
     return project(masks, gradient(scene, sums, inpaint(scene, sums)), scene.config)
 
 
+def _update(config: IEMConfig, colours: Array, masks: Array) -> Array:
+    return update(Scene.of(colours, config), masks)
+
+
 def ascend(scene: Scene, masks: Array) -> Ascent:
     """All updates of one batch, ``config.iterations`` of them or as many as it takes to know the last.
 
@@ -72,17 +77,18 @@ def ascend(scene: Scene, masks: Array) -> Ascent:
     index = np.arange(masks.shape[0])  # of the images that are in the batch
     earlier: dict[int, Array] = {}
     left = []
+    advance = compiled(_update, masks)
     for step in range(1, iterations + 1):
         if not len(index):
             break
-        masks = update(scene, masks)
+        masks = advance(scene.config, scene.colours, masks) if advance else update(scene, masks)
         due = [period for period in PERIODS if (iterations - step) % period == 0]
         equal = [xp.all(masks == earlier[period], axis=(1, 2)) for period in due if period in earlier]
         earlier.update(dict.fromkeys(due, masks))
         if equal and step < iterations:
             known = to_host(equal[0] if len(equal) == 1 else equal[0] | equal[1])
             updates[index[known]] = np.minimum(updates[index[known]], step)
-            if np.mean(known) >= WORTH_LEAVING:
+            if np.mean(known) >= (LEAVING_COMPILED if advance else LEAVING):
                 gone, kept = (like(np.flatnonzero(which), masks) for which in (known, ~known))
                 left.append((index[known], xp.take(masks, gone, axis=0)))
                 index, masks, scene = index[~known], xp.take(masks, kept, axis=0), scene.take(kept)
