@@ -31,7 +31,18 @@ HEAVY = {
 
 CUPY = {"cupy", "cupyx", "cupy_backends"}
 
-LAYERS = ["config", "arrays", "gaussian", "layout", "terms", "projection", "solver", "fused", "engines"]
+LAYERS = [
+    "config",
+    "arrays",
+    "gaussian",
+    "layout",
+    "terms",
+    "projection",
+    "kernels",
+    "solver",
+    "fused",
+    "engines",
+]
 """The core from the ground up; segmentation and formulas stand beside each other on top of it."""
 
 ABOVE = [
