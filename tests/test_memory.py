@@ -8,19 +8,13 @@ import pytest
 import iem_xp
 import scenes
 from counting import Library
+from hostcuda import COMPILER, CudaLibrary
 from iem_xp import IEMConfig, memory, solver
 from iem_xp.memory import Batches, OutOfMemoryError, bytes_per_image, useful_size
 from iem_xp.runs.methods import Search
 
 CONFIG = IEMConfig(init_sides=(44, 78), iterations=12)
 IMAGES = np.zeros((20, 8, 6, 3), dtype=np.uint8)
-
-
-def peak(images, limit=None):
-    """Bytes that a search takes at its peak, on arrays that count."""
-    library = Library(limit)
-    solver.solve(library.asarray(images), (44, 78, 92), IEMConfig(iterations=14))
-    return library.peak
 
 
 class Work:
@@ -40,10 +34,16 @@ class Work:
 # The model
 
 
+on_the_host = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+
+
+@pytest.mark.parametrize("kind", [Library, pytest.param(CudaLibrary, marks=on_the_host)])
 @pytest.mark.parametrize("shape", [(4, 64, 64, 1), (4, 64, 64, 3), (8, 40, 100, 3), (4, 64, 64, 4)], ids=str)
-def test_the_model_is_what_an_ascent_takes(rng, shape):
-    images = rng.integers(0, 256, shape, dtype=np.uint8)
-    assert peak(images) / len(images) == pytest.approx(bytes_per_image(shape), rel=0.05)
+def test_the_model_is_what_a_search_takes_in_array_code_and_in_kernels(rng, shape, kind):
+    library = kind()
+    images = library.asarray(rng.integers(0, 256, shape, dtype=np.uint8))
+    solver.solve(images, (44, 78, 92), IEMConfig(iterations=14))
+    assert library.peak / shape[0] == pytest.approx(bytes_per_image(shape), rel=0.05)
 
 
 def test_a_batch_for_a_gpu_is_a_thousand_images_and_one_for_a_cpu_a_few():
@@ -260,9 +260,8 @@ def test_images_go_up_as_they_are_and_of_each_kind_of_result_one_array_comes_dow
     assert sent[0] == (np.uint8, (6, 24, 20, 3))
     # The others are the filter's matrices, and numbers of images.
     assert all(len(shape) == 2 or (len(shape) == 1 and shape[0] <= 6) for _, shape in sent[1:])
-    fetched = [
-        (call.arguments[0].dtype, call.arguments[0].shape) for call in calls if call.name == "__array__"
-    ]
+    assert {call.name for call in calls if call.down} == {"to_host"}
+    fetched = [call.arguments[0] for call in calls if call.down]
     *known, masks, errors, updates = fetched
     assert (masks, errors) == ((np.bool_, (2, 6, 24, 20)), (np.float32, (2, 6)))
     assert updates == (np.int64, (2, 6))
