@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from array_api_compat import array_namespace, device
 
-from iem_xp.arrays import Array, few_threads, is_cached
+from iem_xp.arrays import Array, is_cached
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
 from iem_xp.layout import to_colours
 from iem_xp.projection import project
 from iem_xp.terms import Scene, gradient, inpaint, inpainting_error
+from iem_xp.threads import few_threads
 
 PERIODS = (2, 12)
 """Distances, in updates, at which masks are compared: they find every cycle of period 1, 2, 3, 4, 6 or 12."""

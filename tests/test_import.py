@@ -28,13 +28,27 @@ HEAVY = {
     "tqdm",
 }
 
-LAYERS = ["config", "arrays", "gaussian", "layout", "terms", "projection", "solver", "fused", "engines"]
+LAYERS = [
+    "config",
+    "threads",
+    "arrays",
+    "cuda",
+    "devices",
+    "gaussian",
+    "layout",
+    "terms",
+    "projection",
+    "solver",
+    "fused",
+    "engines",
+]
 """The core from the ground up; segmentation and formulas stand beside each other on top of it."""
 
 ABOVE = [
     "segmentation",
     "formulas",
     "metrics",
+    "selftest",
     "files",
     "images",
     "rendering",
