@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -84,8 +85,14 @@ def to_device(array: Array, device: str) -> Array:
         return cupy.asarray(array if is_cupy_array(array) else to_host(array))
 
 
+def has_cupy() -> bool:
+    """Whether there is a CuPy to import."""
+    spec = importlib.util.find_spec("cupy")
+    return spec is not None and spec.origin is not None  # without origin, it is a folder left behind
+
+
 def import_cupy() -> Any:
-    """CuPy, imported now; no other module imports it."""
+    """CuPy, imported now, and by no other module."""
     import cupy
 
     return cupy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import re
 import sys
@@ -12,7 +11,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
-from iem_xp.arrays import DeviceError, import_cupy
+from iem_xp.arrays import DeviceError, has_cupy, import_cupy
 
 
 class NoGPUError(DeviceError):
@@ -20,35 +19,39 @@ class NoGPUError(DeviceError):
 
 
 def load_cupy() -> Any:
-    """CuPy, imported.
+    """CuPy, imported; not without a driver, since that takes its time.
 
     Raises
     ------
     DeviceError
-        If it is not installed, installed twice, or broken.
+        If it is not installed, installed twice, or broken, or there is no driver.
     """
-    spec = importlib.util.find_spec("cupy")
-    if spec is None or spec.origin is None:  # without origin, it is a folder left behind
-        if driver_version() is None:
+    packages, driver = cupy_packages(), driver_version()
+    if not packages and not has_cupy():
+        if driver is None:
             raise NoGPUError(
                 "CuPy is not installed, and there is no NVIDIA driver either",
                 "with an NVIDIA GPU, install its driver, then: pip install 'iem-xp[gpu]'",
             )
         raise NoGPUError("CuPy is not installed", "install it with: pip install 'iem-xp[gpu]'")
-    packages = cupy_packages()
+    if driver is None and "rocm" not in _cupy_package():
+        raise NoGPUError(
+            "there is no NVIDIA driver",
+            "install that of your GPU; a container needs to be started with it (docker run --gpus all)",
+        )
     if len(packages) > 1:
         raise DeviceError(
             f"{' and '.join(packages)} are both installed and overwrite each other's files",
             f"remove them with: pip uninstall -y {' '.join(packages)}; then: pip install 'iem-xp[gpu]'",
         )
+    reinstall = f"reinstall it with: pip install --force-reinstall --no-deps {_cupy_package()}"
+    if not has_cupy():
+        raise DeviceError(f"files of {_cupy_package()} are missing", reinstall)
     try:
         cupy = import_cupy()
-        _ = cupy.cuda.runtime  # which a file of the same name would not have
+        _ = cupy.cuda.runtime  # which another module of this name would not have
     except Exception as error:
-        raise DeviceError(
-            f"CuPy cannot be imported from {spec.origin} ({_summary(error)})",
-            f"reinstall it with: pip install --force-reinstall {_cupy_package()}",
-        ) from error
+        raise DeviceError(f"CuPy cannot be imported ({_summary(error)})", reinstall) from error
     return cupy
 
 
@@ -100,7 +103,11 @@ def count_gpus(cupy: Any) -> int:
         count = int(cupy.cuda.runtime.getDeviceCount())
     except Exception as error:
         if "cudaErrorInsufficientDriver" in str(error):
-            raise _driver_error(cupy) from error
+            driver, runtime = str(driver_version()), _dotted(cupy.cuda.runtime.runtimeGetVersion())
+            raise DeviceError(
+                f"the NVIDIA driver is too old: it was made for CUDA {driver}, CuPy for CUDA {runtime}",
+                f"update the driver, or replace {_cupy_package()} by cupy-cuda{driver.partition('.')[0]}x",
+            ) from error
         if "cudaErrorNoDevice" not in str(error):
             raise DeviceError(*explain(error)) from error
         count = 0
@@ -113,20 +120,6 @@ def count_gpus(cupy: Any) -> int:
             "unset it, or give it the number of a GPU that `nvidia-smi -L` lists",
         )
     return count
-
-
-def _driver_error(cupy: Any) -> DeviceError:
-    driver = driver_version()
-    if driver is None:
-        return NoGPUError(
-            "there is no NVIDIA driver",
-            "install that of your GPU; a container needs to be started with it (docker run --gpus all)",
-        )
-    runtime = _dotted(cupy.cuda.runtime.runtimeGetVersion())
-    return DeviceError(
-        f"the NVIDIA driver is too old: it was made for CUDA {driver}, CuPy for CUDA {runtime}",
-        f"update the driver, or replace {_cupy_package()} by cupy-cuda{driver.partition('.')[0]}x",
-    )
 
 
 _CAUSES = (

@@ -72,10 +72,12 @@ def pretend_cupy(
     _pretend_installed(monkeypatch, ModuleSpec("cupy", None, origin="cupy/__init__.py"), packages, driver)
 
 
-def pretend_no_cupy(monkeypatch: pytest.MonkeyPatch, driver: str | None = None) -> None:
+def pretend_no_cupy(
+    monkeypatch: pytest.MonkeyPatch, driver: str | None = None, packages: tuple[str, ...] = ()
+) -> None:
     """Hide CuPy, if it is installed."""
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    _pretend_installed(monkeypatch, None, (), driver)
+    _pretend_installed(monkeypatch, None, packages, driver)
 
 
 def _pretend_installed(

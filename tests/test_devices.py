@@ -5,7 +5,7 @@ from gpus import Shortened, pretend_cupy, pretend_no_cupy
 from iem_xp import DeviceError
 from iem_xp.devices import list_devices, resolve_device
 
-NO_DRIVER = RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+OLD_DRIVER = RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
 
 
 def test_cpu_is_always_there():
@@ -87,7 +87,7 @@ def test_auto_takes_the_first_gpu(monkeypatch):
 def test_auto_says_in_a_line_why_it_took_the_cpu(monkeypatch):
     pretend_no_cupy(monkeypatch, driver="12.4")
     assert resolve_device("auto") == ("cpu", "no GPU: CuPy is not installed")
-    pretend_cupy(monkeypatch, driver=None, listing=NO_DRIVER)
+    pretend_cupy(monkeypatch, driver=None)
     assert resolve_device("auto") == ("cpu", "no GPU: there is no NVIDIA driver")
     pretend_cupy(monkeypatch, count=0)
     assert resolve_device("auto") == ("cpu", "no GPU: CUDA lists no GPU")
@@ -99,7 +99,7 @@ def test_auto_says_in_a_line_why_it_took_the_cpu(monkeypatch):
         {"computing": ImportError("libcublas.so.12: cannot open shared object file")},
         {"array": Shortened},
         {"packages": ("cupy-cuda11x", "cupy-cuda12x")},
-        {"driver": "11.4", "listing": NO_DRIVER},
+        {"driver": "11.4", "listing": OLD_DRIVER},
     ],
 )
 def test_auto_warns_where_the_cpu_stands_in_for_a_gpu_that_fails(monkeypatch, broken):

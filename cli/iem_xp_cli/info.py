@@ -79,8 +79,8 @@ def _as_text(found: dict[str, Any]) -> Iterator[str]:
         yield f"  {name:<22} {version or 'not installed'}"
     for device in found["devices"]:
         yield f"device   {device['name']:<9} {'available: ' * device['available']}{device['reason']}"
-    versions = (f"{version or 'no'} {part}" for part, version in found["cuda"].items())
-    yield f"CUDA     {', '.join(versions)}"
+    versions = (f"{version} {part}" for part, version in found["cuda"].items() if version)
+    yield f"CUDA     {', '.join(versions) or 'no driver'}"
     yield f"engines  {', '.join(found['engines'])} ({_fused()})"
     yield f"trainers {', '.join(found['trainers']) or 'none installed'}"
 
