@@ -20,6 +20,7 @@ from iem_xp.devices import list_devices, resolve_device
 from iem_xp.engines import Announce, Engine
 from iem_xp.engines import choose as choose_engine
 from iem_xp.segmentation import segment
+from iem_xp.solver import centred_square
 
 MOST_DIFFERENT = 1
 """Masks that rounding may change, where one decides the sign of a gradient near 0."""
@@ -124,8 +125,11 @@ def _search(
     pairs: list[np.ndarray], asarray: Callable[[np.ndarray], Array], engine: Engine = "array"
 ) -> _Found:
     """Masks of all images from each of the paper's squares."""
-    searches = [IEMConfig(init_sides=(side,)) for side in IEMConfig().init_sides]
-    found = [segment(asarray(pair), search, engine=engine) for pair in pairs for search in searches]
+    found = [
+        segment(asarray(pair), init=asarray(np.array(centred_square(pair, side))), engine=engine)
+        for side in IEMConfig().init_sides
+        for pair in pairs
+    ]
     return _Found(
         np.concatenate([to_host(each.masks) for each in found]),
         np.concatenate([to_host(each.inpainting_error) for each in found]),
