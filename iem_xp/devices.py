@@ -126,13 +126,14 @@ def _gib(size: int) -> str:
 
 
 def _multiplies_exactly(device: str) -> bool:
-    """Compute as an update does, with a kernel that NVRTC compiles and products of cuBLAS.
+    """Compute as an update does, with a kernel that NVRTC compiles and both kinds of products of cuBLAS.
 
     The factors have a bit more than TF32 would keep, and the products are exact in float32, in whatever order
     they are added.
     """
     factor = np.eye(128, dtype=np.float32) * np.float32(1 + 2**-11)
-    planes = to_device(np.stack([factor, factor])[None], device)
+    planes = to_device(np.stack([factor, factor]), device)
     with exactly(planes):
-        found = to_host(planes[0, 0] @ (planes + planes))
-    return bool(np.all(found == factor @ (factor + factor)))
+        single = to_host(planes[0, :, :] @ planes[1, :, :])
+        batch = to_host(planes[0, :, :] @ (planes + planes))
+    return bool(np.all(single == factor @ factor) and np.all(batch == factor @ (factor + factor)))
