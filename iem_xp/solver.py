@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from iem_xp import kernels
 from iem_xp.arrays import Array, compiled, is_cached, like, to_host
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
 from iem_xp.layout import to_colours
@@ -50,6 +51,8 @@ def centred_square(images: Array, side: int) -> Array:
 
 def update(scene: Scene, masks: Array) -> Array:
     """One update of the masks (eq. 10): gradient, projection, smoothing."""
+    if kernels.apply_to(scene):
+        return kernels.update(scene, masks)
     sums = add_up(scene, masks)
     return project(masks, gradient(scene, sums, inpaint(scene, sums)), scene.config)
 

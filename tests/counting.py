@@ -23,6 +23,7 @@ It is an allocator, too, that fails on demand: with a `limit`, an array beyond i
 from __future__ import annotations
 
 import operator
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -36,6 +37,9 @@ BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
 BINARY += ("and", "or", "xor", "lshift", "rshift")
 OTHER = ("lt", "le", "eq", "ne", "gt", "ge", "neg", "pos", "abs", "invert")
 CONVERSIONS = {"bool": bool, "int": int, "float": float, "complex": complex, "index": operator.index}
+
+UNFILLED = {"empty", "empty_like"}
+"""What allocates memory and launches nothing."""
 
 SIZE_BYTES = 8
 """Bytes of a size that the host waits for."""
@@ -135,7 +139,7 @@ class Library:
         for array in fresh:
             self._allocate(array)
         costs = {}
-        if fresh:
+        if fresh and name not in UNFILLED:
             written = sum(array.nbytes for array in fresh)
             costs = {"launches": True, "read": sum(map(distinct_bytes, operands)), "written": written}
         if name in SIZED_BY_VALUES:
@@ -179,7 +183,6 @@ class Array:
     size = property(lambda self: self.values.size)
     device = property(lambda self: self.library.device)
     T = property(lambda self: self.library.matrix_transpose(self))
-    mT = T
 
     def __repr__(self) -> str:
         return f"Array({self.dtype}, {self.shape})"
@@ -188,7 +191,8 @@ class Array:
         return self.library
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        self.library.write("__array__", (self,), {}, down=self.values.nbytes)
+        asked = sys._getframe(1).f_code.co_name == "to_host"  # as the core does, instead of by accident
+        self.library.write("to_host" if asked else "__array__", (self,), {}, down=self.values.nbytes)
         return np.array(self.values, dtype)
 
     def to_device(self, device: str) -> Array:

@@ -115,6 +115,11 @@ def test_what_the_host_waits_for_comes_down(library, x, wait, bytes_down):
     assert sum(call.down for call in library.record(lambda: wait(x, library))) == bytes_down
 
 
+def test_it_shows_whether_a_copy_to_the_host_was_asked_for(library, x):
+    assert [call.name for call in library.record(lambda: to_host(x))] == ["to_host"]
+    assert [call.name for call in library.record(lambda: np.asarray(x))] == ["__array__"]
+
+
 def test_an_array_of_the_host_does_not_mix(library, x):
     host = np.ones((4, 6), np.float32)
     with pytest.raises(TypeError, match="an array of the host"):
