@@ -10,6 +10,7 @@ from array_api_compat import device as device_of
 
 from iem_xp.arrays import Array, exactly, like, to_device
 from iem_xp.config import IEMConfig, config_or_default
+from iem_xp.devices import resolve_device
 from iem_xp.engines import EngineOption, solve
 from iem_xp.layout import check_images, check_masks
 from iem_xp.solver import Ascent, centred_square
@@ -100,16 +101,17 @@ def segment(
     config = config_or_default(config)
     if engine not in get_args(EngineOption):
         raise ValueError(f"engine must be one of {', '.join(get_args(EngineOption))}, not {engine!r}")
+    where = None if device is None else resolve_device(device)[0]
     with exactly(images):
         checked = check_images(images)
         given = [] if init is None else [check_masks(init, checked, "init")]
-    if device is not None:
-        checked, *given = (to_device(array, device) for array in (checked, *given))
+    if where is not None:
+        checked, *given = (to_device(array, where) for array in (checked, *given))
     with exactly(checked):
         sides = (0,) if given else config.init_sides
         starts = given or [centred_square(checked, side) for side in sides]
         chosen = choose(solve(checked, starts, config, engine, workers), sides, config)
-    if device is None:
+    if where is None:
         return chosen
     return Segmentation(*(like(array, images) for array in vars(chosen).values()))
 
