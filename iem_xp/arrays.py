@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -182,3 +183,55 @@ def like(array: Array, model: Array) -> Array:
         with model.device:
             return xp.asarray(array)
     return xp.asarray(to_host(array), device=device_of(model))
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "RESOURCE_EXHAUSTED",
+    "can't allocate memory",
+)
+"""What errors of CUDA, cuBLAS, JAX and PyTorch say that are no MemoryError."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of any array library says that memory, the host's or a device's, did not suffice."""
+    if isinstance(error, RuntimeError):
+        return any(phrase in str(error) for phrase in _OUT_OF_MEMORY)
+    return isinstance(error, MemoryError)
+
+
+def free_memory(array: Array) -> int | None:
+    """Bytes that more arrays may take on the device of `array`; None where its library does not tell.
+
+    What the library's pool holds and does not use counts as free.
+    """
+    if is_cupy_array(array):
+        import cupy
+
+        with array.device:
+            free, _ = cupy.cuda.runtime.memGetInfo()
+            pool = cupy.get_default_memory_pool()
+            if limit := pool.get_limit():
+                free = min(free, limit - pool.total_bytes())
+            return free + pool.free_bytes()
+    if is_torch_array(array) and array.is_cuda:
+        from torch import cuda
+
+        free, _ = cuda.mem_get_info(array.device)
+        return free + cuda.memory_reserved(array.device) - cuda.memory_allocated(array.device)
+    if is_jax_array(array):
+        known = [device.memory_stats() or {} for device in array.devices()]
+        if all("bytes_limit" in stats for stats in known):
+            return min(stats["bytes_limit"] - stats["bytes_in_use"] for stats in known)
+    return None
+
+
+def release_memory(array: Array) -> None:
+    """Give back what nobody refers to any more, and, on its device, what CuPy's pool holds unused."""
+    gc.collect()
+    if is_cupy_array(array):
+        import cupy
+
+        with array.device:
+            cupy.get_default_memory_pool().free_all_blocks()

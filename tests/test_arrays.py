@@ -1,3 +1,4 @@
+import sys
 import types
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -7,7 +8,16 @@ import numpy as np
 import pytest
 
 from iem_xp import segment
-from iem_xp.arrays import exactly, like, namespace, to_device, to_host
+from iem_xp.arrays import (
+    exactly,
+    free_memory,
+    is_out_of_memory,
+    like,
+    namespace,
+    release_memory,
+    to_device,
+    to_host,
+)
 
 
 def test_namespace_is_that_of_all_arrays(backend):
@@ -185,3 +195,140 @@ def test_masks_are_the_same_under_torch_s_autocast(torch, rng):
 def test_a_masked_array_is_refused():
     with pytest.raises(TypeError, match="images must be no masked array"):
         namespace(images=np.ma.zeros((4, 4)))
+
+
+# Memory
+
+
+def error_of(allocate):
+    with pytest.raises((MemoryError, RuntimeError)) as raised:
+        allocate()
+    return raised.value
+
+
+def test_every_library_is_understood_when_it_runs_out_of_memory():
+    assert is_out_of_memory(error_of(lambda: np.empty(2**56)))
+    assert is_out_of_memory(error_of(lambda: jax.numpy.ones(2**50).block_until_ready()))
+    assert is_out_of_memory(MemoryError())
+
+
+def test_pytorch_is_understood_when_it_runs_out_of_memory():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    assert is_out_of_memory(error_of(lambda: torch.ones(2**60)))
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
+
+
+def test_cupy_is_understood_when_it_runs_out_of_memory():
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    runtime = cupy.cuda.runtime
+    assert is_out_of_memory(cupy.cuda.memory.OutOfMemoryError(100, 200, 250))
+    assert is_out_of_memory(runtime.CUDARuntimeError(2))
+    assert not is_out_of_memory(runtime.CUDARuntimeError(700))  # an illegal memory access
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"), True),
+        (RuntimeError("CUBLAS_STATUS_NOT_SUPPORTED"), False),
+        (RuntimeError(), False),
+        (ValueError("out of memory"), False),
+        (OSError(12, "Cannot allocate memory"), False),
+    ],
+    ids=repr,
+)
+def test_no_other_error_passes_for_want_of_memory(error, expected):
+    assert is_out_of_memory(error) is expected
+
+
+def test_on_a_cpu_no_library_tells_what_is_free(backend):
+    if backend.value != "cupy":
+        assert free_memory(backend.asarray(np.zeros(3))) is None
+
+
+class Pool:
+    """A stand-in for CuPy's memory pool: it holds 300 bytes, of which 100 are used."""
+
+    def __init__(self, limit=0):
+        self.limit = limit
+        self.held = 300
+        self.devices = []
+
+    def get_limit(self):
+        return self.limit
+
+    def total_bytes(self):
+        return self.held
+
+    def free_bytes(self):
+        return self.held - 100
+
+    def free_all_blocks(self):
+        self.held = 100
+        self.freed_on = self.devices[-1]
+
+
+@pytest.fixture
+def on_cupy(monkeypatch):
+    """An array on a GPU that is not the current one, with 500 bytes free and a pool."""
+
+    def install(pool):
+        @contextmanager
+        def second():
+            pool.devices.append("second")
+            yield
+            pool.devices.pop()
+
+        def memory_info():
+            assert pool.devices == ["second"]
+            return 500, 900
+
+        cupy = types.ModuleType("cupy")
+        cupy.cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(memGetInfo=memory_info))
+        cupy.get_default_memory_pool = lambda: pool
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        monkeypatch.setattr("iem_xp.arrays.is_cupy_array", lambda array: True)
+        return types.SimpleNamespace(device=second())
+
+    return install
+
+
+@pytest.mark.parametrize(("limit", "free"), [(0, 700), (2000, 700), (400, 300), (300, 200)])
+def test_with_cupy_what_its_pool_holds_unused_is_free_up_to_its_limit(on_cupy, limit, free):
+    assert free_memory(on_cupy(Pool(limit))) == free
+
+
+def test_memory_is_released_on_the_device_of_the_array(on_cupy):
+    pool = Pool()
+    release_memory(on_cupy(pool))
+    assert (pool.held, pool.freed_on) == (100, "second")
+
+
+def test_with_pytorch_what_it_holds_unused_is_free(monkeypatch):
+    cuda = types.SimpleNamespace(
+        mem_get_info={"cuda:1": (500, 900)}.get,
+        memory_reserved={"cuda:1": 300}.get,
+        memory_allocated={"cuda:1": 100}.get,
+    )
+    torch = types.ModuleType("torch")
+    torch.cuda = cuda
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr("iem_xp.arrays.is_torch_array", lambda array: True)
+    assert free_memory(types.SimpleNamespace(is_cuda=True, device="cuda:1")) == 700
+    assert free_memory(types.SimpleNamespace(is_cuda=False)) is None
+
+
+def test_with_jax_the_fullest_of_an_arrays_devices_counts(monkeypatch):
+    def device(stats):
+        return types.SimpleNamespace(memory_stats=lambda: stats)
+
+    def on(*stats):
+        return types.SimpleNamespace(devices=lambda: [device(each) for each in stats])
+
+    monkeypatch.setattr("iem_xp.arrays.is_jax_array", lambda array: True)
+    full, empty = {"bytes_limit": 900, "bytes_in_use": 700}, {"bytes_limit": 900, "bytes_in_use": 0}
+    assert free_memory(on(empty)) == 900
+    assert free_memory(on(full, empty)) == 200
+    assert free_memory(on(full, None)) is None
+    assert free_memory(on({"bytes_in_use": 10})) is None

@@ -20,10 +20,12 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from counting import Library
 from gpus import pretend_cupy, pretend_no_cupy
 from iem_xp import engines, fused
 from iem_xp.config import IEMConfig
 from iem_xp.engines import Automatic, estimate_work
+from iem_xp.memory import bytes_per_image
 from iem_xp.runs.store import Run
 from iem_xp.threads import usable_cpus
 from iem_xp_cli.main import COMMANDS, cli
@@ -359,6 +361,53 @@ def test_a_wrong_command_does_not_clear_the_run() -> None:
     segment("nowhere", "--overwrite", status=2)
     assert run("segment", "photos", "--overwrite", "--device", "banana").exit_code == 2
     assert masks() == before
+
+
+# ---- A GPU, for which arrays that count stand in
+
+
+@pytest.fixture
+def gpu(stand_in: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
+    monkeypatch.setattr("iem_xp_cli.segment.take_device", lambda name: name)
+    return stand_in
+
+
+ON_GPU = (*QUICK[:-1], "gpu:0")
+
+
+def test_a_gpu_has_a_share_of_the_summary_and_finds_the_same_masks(gpu: Library) -> None:
+    segment("photos", "-o", "cpu")
+    result = run("segment", "photos", *ON_GPU)
+    assert (result.exit_code, result.stderr) == (0, "")
+    line = r"computing \(array engine\), \d+% writing; \d+ workers?, \d+% busy; gpu:0, \d+% busy$"
+    assert re.search(line, result.stdout, re.MULTILINE)
+    assert masks() == masks("cpu")
+
+
+def test_memory_that_does_not_suffice_is_told_on_standard_error(gpu: Library) -> None:
+    segment("photos", "-o", "cpu")
+    gpu.limit = int(1.5 * bytes_per_image((32, 38, 3)))
+    result = run("segment", "photos", *ON_GPU)
+    assert result.exit_code == 0
+    line = r"^engine: out of memory on gpu:0 with 2 images of 38 x 32 pixels together, 1 from now on$"
+    assert re.search(line, result.stderr, re.MULTILINE)
+    assert masks() == masks("cpu")
+
+
+def test_an_image_that_does_not_fit_is_a_failure_with_its_remedy(gpu: Library) -> None:
+    gpu.limit = bytes_per_image((32, 38, 3)) // 2
+    result = run("segment", "photos/cat.png", *ON_GPU)
+    assert result.exit_code == 1
+    cause = r"cat\.png: an image of 38 x 32 pixels.*does not fit.*gpu:0.*\(--size\).*\(--device\)$"
+    assert re.search(cause, result.stderr, re.MULTILINE)
+
+
+def test_on_standard_input_too(gpu: Library) -> None:
+    gpu.limit = bytes_per_image((32, 38, 3)) // 2
+    photo = Path("photos/cat.png").read_bytes()
+    result = CliRunner().invoke(cli, ["segment", "-", *ON_GPU], input=photo)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: standard input: an image of 38 x 32 pixels")
 
 
 # ---- Failures

@@ -37,6 +37,7 @@ LAYERS = [
     "arrays",
     "cuda",
     "devices",
+    "memory",
     "gaussian",
     "layout",
     "terms",

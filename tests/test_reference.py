@@ -7,7 +7,7 @@ import pytest
 
 from hostcuda import COMPILER, CudaLibrary
 from iem_xp import IEMConfig, inpainting_error, objective, segment
-from iem_xp.arrays import few_threads
+from iem_xp.threads import few_threads
 
 FILE = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "author_reference.npz"
 
