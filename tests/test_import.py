@@ -107,7 +107,7 @@ def test_no_file_but_arrays_imports_cupy(package):
 
 
 WATCH = """
-import importlib, pkgutil, sys
+import importlib.util, pkgutil, sys
 
 class Watch:
     "A finder that finds nothing: it writes down which module looks for CuPy."
@@ -134,18 +134,20 @@ image[4:9, 5:12] = 200
 found = segment(image, IEMConfig(iterations=3), device=DEVICE)
 inpainting_error(image, found.masks)
 print("found:", found.masks.sum() > 0)
+importlib.util.find_spec("cupyx")  # this is seen
 """
 
 
-@pytest.mark.parametrize(("device", "who"), [("cpu", set()), ("auto", {"iem_xp.arrays"})])
-def test_nothing_looks_for_cupy_but_arrays_when_a_device_is_named(device, who):
+@pytest.mark.parametrize(("device", "may"), [("cpu", set()), ("auto", {"iem_xp.arrays"})])
+def test_nothing_looks_for_cupy_but_arrays_when_a_device_is_named(device, may):
     code = WATCH.replace("CUPY", repr(CUPY)).replace("DEVICE", repr(device))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert {line.partition(": ")[2] for line in lines if line.startswith("looks for CuPy")} == who
+    who = {line.partition(": ")[2] for line in lines if line.startswith("looks for CuPy")}
+    assert {"__main__"} <= who <= {"__main__"} | may
     imported = {line.partition(": ")[2] for line in lines if line.startswith("imported")}
     assert {"iem_xp.arrays", "iem_xp.runs.pipeline", "iem_xp_cli.segment"} <= imported
-    assert lines[-1] == "found: True"
+    assert "found: True" in lines
 
 
 @pytest.mark.parametrize("module", [*LAYERS, "segmentation", "formulas", "metrics"])
