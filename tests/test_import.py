@@ -121,6 +121,7 @@ class Watch:
                 print("looks for CuPy:", who)
 
 sys.meta_path.insert(0, Watch())
+importlib.util.find_spec("cupyx")  # seen, as it should be
 packages = [importlib.import_module(name) for name in ("iem_xp", "iem_xp_cli", "iem_xp_keras")]
 for package in packages:
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
@@ -134,7 +135,6 @@ image[4:9, 5:12] = 200
 found = segment(image, IEMConfig(iterations=3), device=DEVICE)
 inpainting_error(image, found.masks)
 print("found:", found.masks.sum() > 0)
-importlib.util.find_spec("cupyx")  # this is seen
 """
 
 
