@@ -89,7 +89,7 @@ def test_tensorflow(here):
     results += "\nnp.savez('results', images=images, found=found, discs=discs)"
     results += "\nprint(pipeline.element_spec[1])"
     code = EXAMPLES["TensorFlow"] + results
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "TensorSpec(shape=(None, 64, 64), dtype=tf.bool, name=None)"
     results = np.load("results.npz")
