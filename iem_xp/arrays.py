@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,11 +59,24 @@ def namespace(**arrays: Array) -> Any:
 
 
 def is_cached(array: Array) -> bool:
-    """Whether work on `array` is fastest in small pieces that stay in a CPU's cache: a NumPy array.
+    """Whether work on `array` is fastest in small pieces that stay in a CPU's cache.
 
-    Elsewhere a call costs more than the values it works on, so few large ones are better.
+    On other devices a call costs more than the values it works on, so few large ones are better.
     """
-    return is_numpy_array(array)
+    device = device_of(array)
+    return "cpu" in (device, getattr(device, "platform", None), getattr(device, "type", None))
+
+
+def compiled(function: Callable[..., Array], array: Array) -> Callable[..., Array] | None:
+    """`function` compiled as one, where its library compiles each call for each shape anyway: JAX.
+
+    Its first argument has to be hashable, the others are arrays.
+    """
+    if is_jax_array(array):
+        import jax
+
+        return jax.jit(function, static_argnums=0)
+    return None
 
 
 def to_host(array: Array) -> np.ndarray:

@@ -33,8 +33,9 @@ def inpaint(images: Array, masks: Array, config: IEMConfig | None = None) -> Arr
         If an argument has the wrong type, shape or range.
     """
     with exactly(images):
-        scene, inpainting = _inpaint(images, masks, config)
-        return to_images(scene.planes[:, :-1, ...] - terms.own(inpainting.residual, inpainting.region))
+        scene, sums = _add_up(images, masks, config)
+        predicted, _ = terms.predict(scene, sums)
+        return to_images(terms.own(predicted, sums.masks))
 
 
 def inpainting_error(images: Array, masks: Array, config: IEMConfig | None = None) -> Array:
@@ -48,8 +49,8 @@ def inpainting_error(images: Array, masks: Array, config: IEMConfig | None = Non
         In units of colours scaled to [-1, 1]; 0 where a region is empty.
     """
     with exactly(images):
-        _, inpainting = _inpaint(images, masks, config)
-        return terms.inpainting_error(inpainting)
+        scene, sums = _add_up(images, masks, config)
+        return terms.inpainting_error(sums, terms.inpaint(scene, sums))
 
 
 def objective(images: Array, masks: Array, config: IEMConfig | None = None) -> tuple[Array, Array]:
@@ -64,8 +65,9 @@ def objective(images: Array, masks: Array, config: IEMConfig | None = None) -> t
         dL_IEM/dM at the binary masks, M treated as real-valued; 0 where a region is empty.
     """
     with exactly(images):
-        scene, inpainting = _inpaint(images, masks, config)
-        return terms.objective(scene, inpainting), terms.gradient(scene, inpainting)
+        scene, sums = _add_up(images, masks, config)
+        inpainting = terms.inpaint(scene, sums)
+        return terms.objective(scene, sums, inpainting), terms.gradient(scene, sums, inpainting)
 
 
 def centred_square(images: Array, side: int) -> Array:
@@ -111,10 +113,10 @@ def update(images: Array, masks: Array, config: IEMConfig | None = None) -> Arra
         return solver.update(scene, check_masks(masks, images))
 
 
-def _inpaint(images: Array, masks: Array, config: IEMConfig | None) -> tuple[terms.Scene, terms.Inpainting]:
+def _add_up(images: Array, masks: Array, config: IEMConfig | None) -> tuple[terms.Scene, terms.Sums]:
     images = check_images(images)
     masks = check_masks(masks, images)
     xp = array_namespace(images)
     dtype = xp.float64 if xp.isdtype(images.dtype, xp.float64) else xp.float32
     scene = terms.Scene.of(to_colours(images, dtype), config_or_default(config))
-    return scene, terms.inpaint(scene, masks)
+    return scene, terms.add_up(scene, masks)

@@ -92,9 +92,16 @@ class _Banded:
             self._tiles.append((band, values))
 
     def on_rows(self, planes: Array) -> Array:
-        products = [tile @ planes[..., band, :] for band, tile in self._tiles]
-        return self._xp.concat(products, axis=-2) if len(products) > 1 else products[0]
+        # All leading axes as one: a library has less to do, of which some make many steps.
+        xp = self._xp
+        stack = xp.reshape(planes, (-1, *planes.shape[-2:]))
+        products = [tile @ stack[:, band, :] for band, tile in self._tiles]
+        result = xp.concat(products, axis=1) if len(products) > 1 else products[0]
+        return xp.reshape(result, planes.shape)
 
     def on_columns(self, planes: Array) -> Array:
-        products = [planes[..., band] @ tile.T for band, tile in self._tiles]
-        return self._xp.concat(products, axis=-1) if len(products) > 1 else products[0]
+        xp = self._xp
+        lines = xp.reshape(planes, (-1, planes.shape[-1]))
+        products = [lines[:, band] @ tile.T for band, tile in self._tiles]
+        result = xp.concat(products, axis=1) if len(products) > 1 else products[0]
+        return xp.reshape(result, planes.shape)

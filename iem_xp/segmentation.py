@@ -30,7 +30,7 @@ class Segmentation:
         Side of the initial square that the mask grew from, as named in the configuration; 0 for given
         initial masks.
     updates : int array (N,)
-        Updates computed before the mask was known to repeat.
+        Updates after which the final mask was known, since it repeats.
     """
 
     masks: Array

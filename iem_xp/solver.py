@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
-from iem_xp.arrays import Array, few_threads, is_cached
+from iem_xp.arrays import Array, compiled, few_threads, is_cached, like, to_host
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
 from iem_xp.layout import to_colours
 from iem_xp.projection import project
-from iem_xp.terms import Scene, gradient, inpaint, inpainting_error
+from iem_xp.terms import Scene, add_up, gradient, inpaint, inpainting_error
 
-PERIODS = (2, 12)
+PERIODS = (4, 12)
 """Distances, in updates, at which masks are compared: they find every cycle of period 1, 2, 3, 4, 6 or 12."""
+
+LEAVING, LEAVING_COMPILED = 1 / 8, 1 / 2
+"""Shares of a batch whose masks must be known for them to leave it: a smaller one has to be made first, and
+may have to be compiled."""
 
 
 class Ascent(NamedTuple):
     """Final masks of a batch.
 
-    `masks` bool (N, H, W); `inpainting_error` (N,), L_inp of each; `updates` int (N,), how many were
-    computed before an image was retired.
+    `masks` bool (N, H, W); `inpainting_error` (N,), L_inp of each; `updates` int (N,), after how many the
+    final mask was known.
     """
 
     masks: Array
@@ -38,20 +43,27 @@ def centred_square(images: Array, side: int) -> Array:
         (xp.arange(length, device=device(images)) - (length - side) // 2) for length in (height, width)
     )
     square = ((rows >= 0) & (rows < side))[:, None] & ((columns >= 0) & (columns < side))[None, :]
-    return xp.broadcast_to(square[None, ...], (n, height, width))
+    # Not a view of one square: NumPy would give every array made from it the same unusual order in memory.
+    return square[None, ...] | xp.zeros((n, 1, 1), dtype=xp.bool, device=device(images))
 
 
 def update(scene: Scene, masks: Array) -> Array:
     """One update of the masks (eq. 10): gradient, projection, smoothing."""
-    return project(masks, gradient(scene, inpaint(scene, masks)), scene.config)
+    sums = add_up(scene, masks)
+    return project(masks, gradient(scene, sums, inpaint(scene, sums)), scene.config)
+
+
+def _update(config: IEMConfig, colours: Array, masks: Array) -> Array:
+    return update(Scene.of(colours, config), masks)
 
 
 def ascend(scene: Scene, masks: Array) -> Ascent:
     """All updates of one batch, ``config.iterations`` of them or as many as it takes to know the last.
 
     An update is a deterministic map on binary masks. So if a mask equals the one `period` updates before,
-    it will do so for ever, and when the updates left are a multiple of `period` it *is* the final mask:
-    the image leaves the batch.
+    it will do so for ever, and when the updates left are a multiple of `period` it *is* the final mask. Once
+    there are enough such images, they leave the batch. Which they are is all that the host asks for, every
+    few updates.
 
     Parameters
     ----------
@@ -59,33 +71,35 @@ def ascend(scene: Scene, masks: Array) -> Ascent:
     masks : bool array (N, H, W)
         Where the search starts.
     """
-    xp = array_namespace(scene.planes, masks)
+    xp = array_namespace(scene.colours, masks)
     everything, iterations = scene, scene.config.iterations
-    index = xp.arange(masks.shape[0], device=device(masks))
+    updates = np.full(masks.shape[0], iterations)
+    index = np.arange(masks.shape[0])  # of the images that are in the batch
     earlier: dict[int, Array] = {}
-    finished = []
+    left = []
+    advance = compiled(_update, masks)
     for step in range(1, iterations + 1):
-        if masks.shape[0] == 0:
+        if not len(index):
             break
-        masks = update(scene, masks)
-        left = iterations - step
-        due = [period for period in PERIODS if left % period == 0]
-        known = [xp.all(masks == earlier[period], axis=(1, 2)) for period in due if period in earlier]
+        masks = advance(scene.config, scene.colours, masks) if advance else update(scene, masks)
+        due = [period for period in PERIODS if (iterations - step) % period == 0]
+        equal = [xp.all(masks == earlier[period], axis=(1, 2)) for period in due if period in earlier]
         earlier.update(dict.fromkeys(due, masks))
-        if left and known:
-            settled = xp.any(xp.stack(known), axis=0)
-            if bool(xp.any(settled)):
-                (gone,), (kept,) = xp.nonzero(settled), xp.nonzero(~settled)
-                finished.append((xp.take(index, gone), xp.take(masks, gone, axis=0), step))
-                index, masks, scene = xp.take(index, kept), xp.take(masks, kept, axis=0), scene.take(kept)
+        if equal and step < iterations:
+            known = to_host(equal[0] if len(equal) == 1 else equal[0] | equal[1])
+            updates[index[known]] = np.minimum(updates[index[known]], step)
+            if np.mean(known) >= (LEAVING_COMPILED if advance else LEAVING):
+                gone, kept = (like(np.flatnonzero(which), masks) for which in (known, ~known))
+                left.append((index[known], xp.take(masks, gone, axis=0)))
+                index, masks, scene = index[~known], xp.take(masks, kept, axis=0), scene.take(kept)
                 earlier = {period: xp.take(mask, kept, axis=0) for period, mask in earlier.items()}
-    finished.append((index, masks, iterations))
+    left.append((index, masks))
 
-    order = xp.argsort(xp.concat([index for index, _, _ in finished]))
-    updates = xp.concat([xp.full_like(index, step) for index, _, step in finished])
-    masks = xp.take(xp.concat([masks for _, masks, _ in finished]), order, axis=0)
-    errors = inpainting_error(inpaint(everything, masks))
-    return Ascent(masks, errors, xp.take(updates, order))
+    order = like(np.argsort(np.concatenate([index for index, _ in left])), masks)
+    masks = xp.take(xp.concat([masks for _, masks in left]), order, axis=0)
+    sums = add_up(everything, masks)
+    errors = inpainting_error(sums, inpaint(everything, sums))
+    return Ascent(masks, errors, like(updates, masks))
 
 
 def solve(images: Array, starts: Sequence[Array], config: IEMConfig) -> list[Ascent]:

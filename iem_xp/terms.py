@@ -1,16 +1,14 @@
 """Inpainting error, diversity, and their analytic gradient (eq. 7, 8, 11).
 
-Everything here works on a `Scene`: images as planes of shape (N, C + 1, H, W), the last plane all ones, so
-that one call of the filter gives K*(X R) and K*R together. Arrays that hold a value for each region have a
-second axis of length 2, in the order of the region that is *predicted*: 0 is the foreground, predicted from
-M' = 1 - M; 1 is the background, predicted from M.
+Arrays that hold a value for each region have a second axis of length 2, in the order of the region that is
+*predicted*: 0 is the foreground, predicted from R = M' = 1 - M; 1 is the background, predicted from R = M.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from iem_xp.arrays import Array
 from iem_xp.config import IEMConfig
@@ -18,145 +16,194 @@ from iem_xp.gaussian import Gaussian
 
 
 class Scene(NamedTuple):
-    """A batch of images, ready for any mask: planes (N, C + 1, H, W), the filter K* and its settings."""
+    """Images, ready for any mask: `colours` X (N, C, H, W) in [-1, 1], the filter K*, the settings."""
 
-    planes: Array
+    colours: Array
     K: Gaussian
     config: IEMConfig
 
     @classmethod
     def of(cls, colours: Array, config: IEMConfig, K: Gaussian | None = None) -> Scene:
-        """Scene of `colours`, a floating array (N, C, H, W) in [-1, 1]; K, if it is there already."""
-        xp = array_namespace(colours)
-        n, _, h, w = colours.shape
-        ones = xp.ones((n, 1, h, w), dtype=colours.dtype, device=device(colours))
-        return cls(xp.concat([colours, ones], axis=1), K or Gaussian(colours, config), config)
+        """Scene of floating `colours`; K, if it is there already."""
+        return cls(colours, K or Gaussian(colours, config), config)
 
     def take(self, index: Array) -> Scene:
         """Scene of the images at the positions `index`, an integer array (n,)."""
-        xp = array_namespace(self.planes)
-        return self._replace(planes=xp.take(self.planes, index, axis=0))
+        xp = array_namespace(self.colours)
+        return self._replace(colours=xp.take(self.colours, index, axis=0))
+
+
+class Sums(NamedTuple):
+    """What the regions of masks add up to: all over an image, and around each pixel.
+
+    `masks` bool (N, H, W): M.
+    `other` (N, 2, 1, H, W): R as numbers, the region that predicts.
+    `size` (N, 2, 1, 1, 1): |R|.
+    `total` (N, 2, C, 1, 1): sum(X R).
+    `support` (N, 2, 1, H, W): K*R.
+    `colours` (N, 2, C, H, W): K*(X R).
+    """
+
+    masks: Array
+    other: Array
+    size: Array
+    total: Array
+    support: Array
+    colours: Array
 
 
 class Inpainting(NamedTuple):
-    """What one mask makes of a scene; regions in the order of the module's docstring.
+    """How badly masks are inpainted, and what in the predictions that depends on.
 
-    `region` (N, 2, H, W): M and M' as numbers.
-    `over_size` (N, 2, 1, 1): 1 / |M| and 1 / |M'|; 0 for both where one is empty, so that nothing counts.
-    `mean` (N, 2, C, 1, 1): mean colour of each region.
-    `over_support` (N, 2, 1, H, W): 1 / (K*R + eps sum(R)), R the other region.
-    `residual` (N, 2, C, H, W): X - psi_K(R).
     `error` (N, 2, H, W): mean over the channels of |X - psi_K(R)|.
+    `weight` (N, 2, 1, 1): 1 / |M| and -1 / |M'|; 0 for both where one is empty, so that nothing counts.
+    `by_colours` (N, C, H, W), `by_support` (N, 1, H, W): dL_inp/dM by way of the numerators and of the
+    denominators of the predictions, of which each pixel has one that counts, that of its own region.
     """
 
-    region: Array
-    over_size: Array
-    mean: Array
-    over_support: Array
-    residual: Array
     error: Array
+    weight: Array
+    by_colours: Array
+    by_support: Array
 
 
-def inpaint(scene: Scene, masks: Array) -> Inpainting:
-    """Predict each region from the other (eq. 7).
-
-    An empty region has the mean colour 0, mid-grey, and so predicts mid-grey; the objective counts no
-    error against it.
-
-    Parameters
-    ----------
-    scene : Scene
-    masks : bool array (N, H, W)
-    """
-    xp = array_namespace(scene.planes, masks)
-    planes = scene.planes
-    n, depth, h, w = planes.shape
-    M = xp.astype(masks, planes.dtype)[:, None, :, :]
-    region = xp.concat([M, 1 - M], axis=1)
-    total = xp.reshape(region, (n, 2, h * w)) @ xp.matrix_transpose(xp.reshape(planes, (n, depth, h * w)))
-    total = total[..., None, None]
-    size = total[:, :, -1, ...]
-    empty = xp.astype(size == 0, planes.dtype)
-
-    other = xp.flip(region, axis=1)[:, :, None, ...]
-    filtered = scene.K(planes[:, None, ...] * other)
-    filtered += scene.config.epsilon * xp.flip(total, axis=1)
-    over_support = 1 / (filtered[:, :, -1:, ...] + xp.flip(empty, axis=1)[:, :, None, ...])
-    residual = planes[:, None, :-1, ...] - filtered[:, :, :-1, ...] * over_support
-    return Inpainting(
-        region=region,
-        over_size=(1 - xp.max(empty, axis=1, keepdims=True)) / (size + empty),
-        mean=total[:, :, :-1, ...] / (size + empty)[:, :, None, ...],
-        over_support=over_support,
-        residual=residual,
-        error=xp.sum(xp.abs(residual), axis=2) / residual.shape[2],
+def add_up(scene: Scene, masks: Array) -> Sums:
+    """Sums of the regions of `masks`, a bool array (N, H, W)."""
+    xp = array_namespace(scene.colours, masks)
+    M = xp.astype(masks, scene.colours.dtype)
+    other = xp.stack([1 - M, M], axis=1)[:, :, None, ...]
+    products = scene.colours[:, None, ...] * other
+    return Sums(
+        masks=masks,
+        other=other,
+        size=xp.sum(other, axis=(3, 4), keepdims=True),
+        total=xp.sum(products, axis=(3, 4), keepdims=True),
+        support=scene.K(other),
+        colours=scene.K(products),
     )
 
 
-def regional_errors(inpainting: Inpainting) -> Array:
+def predict(scene: Scene, sums: Sums) -> tuple[Array, Array]:
+    """psi_K(R) (eq. 7), shape (N, 2, C, H, W), and its denominator, (N, 2, 1, H, W).
+
+    An empty region has the mean colour 0, mid-grey, and so predicts mid-grey; the objective counts no error
+    against it.
+    """
+    epsilon = scene.config.epsilon
+    support = sums.support + (epsilon * sums.size + _empty(sums))
+    predicted = sums.colours + epsilon * sums.total
+    predicted /= support
+    return predicted, support
+
+
+def inpaint(scene: Scene, sums: Sums) -> Inpainting:
+    """Predict each region from the other, and compare.
+
+    Of ``|X - N / S|`` the derivatives by N and S are ``-sign / S`` and ``sign psi / S``. At foreground pixels
+    they count with the other sign, since N and S are sums over M' = 1 - M there.
+    """
+    xp = array_namespace(scene.colours)
+    predicted, support = predict(scene, sums)
+    residual = scene.colours[:, None, ...] - predicted
+    weight = _weight(sums)
+    own_residual = own(residual, sums.masks)
+    by_colours = xp.sign(own_residual)
+    by_colours *= own((weight / residual.shape[2]) / support, sums.masks)
+    own_residual -= scene.colours  # -psi
+    return Inpainting(
+        error=xp.mean(xp.abs(residual), axis=2),
+        weight=weight[:, :, 0, ...],
+        by_colours=by_colours,
+        by_support=xp.sum(by_colours * own_residual, axis=1, keepdims=True),
+    )
+
+
+def regional_errors(sums: Sums, inpainting: Inpainting) -> Array:
     """E_F and E_B (eq. 8), shape (N, 2, 1, 1); 0 for both where a region is empty."""
     xp = array_namespace(inpainting.error)
-    n, _, h, w = inpainting.error.shape
-    by_pixel = (n, 2, h * w)
-    total = xp.vecdot(xp.reshape(inpainting.region, by_pixel), xp.reshape(inpainting.error, by_pixel))
-    return total[..., None, None] * inpainting.over_size
+    return add_up_errors(sums, inpainting.error) * xp.abs(inpainting.weight)
 
 
-def inpainting_error(inpainting: Inpainting) -> Array:
+def add_up_errors(sums: Sums, error: Array) -> Array:
+    """Sum over each region of the `error` (N, 2, H, W) of its pixels: (N, 2, 1, 1)."""
+    xp = array_namespace(error)
+    n, _, h, w = error.shape
+    region = xp.reshape(xp.flip(sums.other, axis=1), (n, 2, h * w))
+    return xp.vecdot(region, xp.reshape(error, (n, 2, h * w)))[..., None, None]
+
+
+def inpainting_error(sums: Sums, inpainting: Inpainting) -> Array:
     """L_inp = E_F + E_B (eq. 8), shape (N,)."""
     xp = array_namespace(inpainting.error)
-    return xp.sum(regional_errors(inpainting), axis=(1, 2, 3))
+    return xp.sum(regional_errors(sums, inpainting), axis=(1, 2, 3))
 
 
-def objective(scene: Scene, inpainting: Inpainting) -> Array:
+def objective(scene: Scene, sums: Sums, inpainting: Inpainting) -> Array:
     """L_IEM = L_inp - lambda (sigma(M) + sigma(M')) (eq. 11), shape (N,)."""
-    return inpainting_error(inpainting) - scene.config.regularization * diversity(scene, inpainting)
+    return inpainting_error(sums, inpainting) - scene.config.regularization * diversity(scene, sums)
 
 
-def diversity(scene: Scene, inpainting: Inpainting) -> Array:
+def diversity(scene: Scene, sums: Sums) -> Array:
     """sigma(M) + sigma(M'), the squared distances of all pixels to their region's mean (eq. 11): (N,)."""
-    xp = array_namespace(scene.planes)
-    mean = own(inpainting.mean, inpainting.region)
-    return xp.sum((scene.planes[:, :-1, ...] - mean) ** 2, axis=(1, 2, 3))
+    xp = array_namespace(scene.colours)
+    return xp.sum((scene.colours - own(_means(sums), sums.masks)) ** 2, axis=(1, 2, 3))
 
 
-def gradient(scene: Scene, inpainting: Inpainting) -> Array:
+def gradient(scene: Scene, sums: Sums, inpainting: Inpainting) -> Array:
     """dL_IEM/dM with M treated as real-valued, shape (N, H, W); 0 where a region is empty.
 
     It has three parts at a pixel q:
 
     - directly, and through the normalisers: ``(e_F(q) - E_F) / |M| - (e_B(q) - E_B) / |M'|``;
-    - through the predictions psi = N / S, N = K*(X R) + eps sum(X R), S = K*R + eps sum(R), by the adjoint
-      of K*: of |X_p - N_p / S_p| the derivatives by N_p and S_p are -sign / S_p and sign psi_p / S_p. Only
-      the error of a pixel's own region counts, so both regions share one set of planes;
+    - through the predictions N / S, N = K*(X R) + eps sum(X R), S = K*R + eps sum(R): the adjoint of K*
+      carries it from pixel to pixel, and eps to all;
     - of the diversity, ``|X_q - mu(M)|^2 - |X_q - mu(M')|^2``, the means being at their optimum. The square
-      of X_q cancels: what is left is linear in the planes, as the eps term's part is, and joins it.
+      of X_q cancels.
+
+    So it is a part that is multiplied by X_q, and the rest.
     """
-    xp = array_namespace(scene.planes)
-    epsilon, regularization = scene.config.epsilon, scene.config.regularization
-    colours = scene.planes[:, :-1, ...]
-    over_size, region = inpainting.over_size, inpainting.region
+    xp = array_namespace(scene.colours)
+    n, _, h, w = inpainting.error.shape
+    epsilon, weight = scene.config.epsilon, inpainting.weight
+    regularization = scene.config.regularization * xp.astype(weight[:, :1, ...] > 0, weight.dtype)
+    means = _means(sums)
+    mean_f, mean_b = means[:, 0, ...], means[:, 1, ...]
 
-    signed = xp.concat([over_size[:, :1, ...], -over_size[:, 1:, ...]], axis=1)[:, :, None, ...]
-    residual = own(inpainting.residual, region)
-    by_colour = xp.sign(residual)
-    by_colour *= own(inpainting.over_support * (signed / colours.shape[1]), region)
-    residual -= colours  # -psi
-    by_size = xp.sum(by_colour * residual, axis=1, keepdims=True)
-    by_planes = xp.concat([by_colour, by_size], axis=1)
-
-    mean_f, mean_b = inpainting.mean[:, 0, ...], inpainting.mean[:, 1, ...]
+    by_colours = epsilon * xp.sum(inpainting.by_colours, axis=(2, 3), keepdims=True)
+    by_support = epsilon * xp.sum(inpainting.by_support, axis=(2, 3), keepdims=True)
+    normalisers = xp.sum(weight * regional_errors(sums, inpainting), axis=1, keepdims=True)
     squares = xp.sum(mean_f**2 - mean_b**2, axis=1, keepdims=True)
-    constants = xp.concat([2 * (mean_f - mean_b), -squares], axis=1)
-    constants *= regularization * xp.astype(over_size[:, :1, ...] > 0, constants.dtype)
-    constants += epsilon * xp.sum(by_planes, axis=(-2, -1), keepdims=True)
-    through_filter = scene.K.adjoint(by_planes)
-    through_filter += constants
-    through_filter *= scene.planes
-    direct = (inpainting.error - regional_errors(inpainting)) * over_size
-    return xp.sum(through_filter, axis=1) + (direct[:, 0, ...] - direct[:, 1, ...])
+    direct = xp.reshape(weight, (n, 1, 2)) @ xp.reshape(inpainting.error, (n, 2, h * w))
+
+    multiplied = scene.K.adjoint(inpainting.by_colours)
+    multiplied += by_colours + 2 * regularization * (mean_f - mean_b)
+    multiplied *= scene.colours
+    rest = scene.K.adjoint(inpainting.by_support)
+    rest += by_support - regularization * squares - normalisers
+    rest += xp.reshape(direct, (n, 1, h, w))
+    return xp.sum(multiplied, axis=1) + rest[:, 0, ...]
 
 
-def own(values: Array, region: Array) -> Array:
+def own(values: Array, masks: Array) -> Array:
     """Of `values` (N, 2, P, H, W), at each pixel those of its own region: (N, P, H, W)."""
-    return values[:, 0, ...] * region[:, :1, ...] + values[:, 1, ...] * region[:, 1:, ...]
+    xp = array_namespace(values, masks)
+    return xp.where(masks[:, None, ...], values[:, 0, ...], values[:, 1, ...])
+
+
+def _empty(sums: Sums) -> Array:
+    """1 where R is empty, otherwise 0: (N, 2, 1, 1, 1)."""
+    xp = array_namespace(sums.size)
+    return xp.astype(sums.size == 0, sums.size.dtype)
+
+
+def _weight(sums: Sums) -> Array:
+    xp = array_namespace(sums.size)
+    empty = _empty(sums)
+    over_size = xp.flip((1 - xp.max(empty, axis=1, keepdims=True)) / (sums.size + empty), axis=1)
+    return xp.concat([over_size[:, :1, ...], -over_size[:, 1:, ...]], axis=1)
+
+
+def _means(sums: Sums) -> Array:
+    """Mean colours mu(M) and mu(M'), shape (N, 2, C, 1, 1); 0 of an empty region."""
+    xp = array_namespace(sums.size)
+    return xp.flip(sums.total / (sums.size + _empty(sums)), axis=1)

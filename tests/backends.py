@@ -36,8 +36,10 @@ class Backend(Enum):
         if self is Backend.CUPY:
             import cupy
 
-            if not cupy.cuda.is_available():
-                return "CuPy finds no CUDA device"
+            try:
+                return None if cupy.cuda.is_available() else "CuPy finds no CUDA device"
+            except cupy.cuda.runtime.CUDARuntimeError as error:  # of CuPy 13, without a driver
+                return f"CuPy finds no CUDA device: {error}"
         return None
 
     def asarray(self, array: np.ndarray) -> Array:
@@ -87,6 +89,9 @@ class Backend(Enum):
 
     def parameter(self) -> Any:
         """This backend as a parameter of a test."""
+        if self is Backend.CUPY:
+            return pytest.param(self, id=self.value, marks=pytest.mark.gpu)  # which the tests' set-up skips
         reason = self.missing()
-        marks = [pytest.mark.skipif(reason is not None, reason=str(reason))]
-        return pytest.param(self, id=self.value, marks=marks + [pytest.mark.gpu] * (self is Backend.CUPY))
+        return pytest.param(
+            self, id=self.value, marks=pytest.mark.skipif(reason is not None, reason=str(reason))
+        )

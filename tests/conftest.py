@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,26 @@ from iem_xp import engines
 # Reproducible and unhurried: a library may compile at its first call.
 settings.register_profile("iem-xp", deadline=None, derandomize=True, max_examples=20, database=None)
 settings.load_profile("iem-xp")
+
+REQUIRED = os.environ.get("IEM_XP_REQUIRE", "")
+"""What must be here: "gpu", or nothing. Its tests are not skipped but fail without it."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if REQUIRED not in ("", "gpu"):
+        raise pytest.UsageError(f'IEM_XP_REQUIRE must be "gpu", or not set, not {REQUIRED!r}')
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that is marked `gpu` where there is none, unless it is required."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    missing = Backend.CUPY.missing()
+    if missing is None:
+        return
+    if REQUIRED == "gpu":
+        pytest.fail(f"IEM_XP_REQUIRE=gpu, but {missing}", pytrace=False)
+    pytest.skip(missing)
 
 
 @pytest.fixture(params=[backend.parameter() for backend in Backend])

@@ -1,6 +1,7 @@
 """What importing iem_xp costs, and which way its modules lean."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ HEAVY = {
     "torch",
     "tqdm",
 }
+
+CUPY = {"cupy", "cupyx", "cupy_backends"}
 
 LAYERS = ["config", "arrays", "gaussian", "layout", "terms", "projection", "solver", "fused", "engines"]
 """The core from the ground up; segmentation and formulas stand beside each other on top of it."""
@@ -83,10 +86,55 @@ def test_import_pulls_in_nothing_heavy():
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("module", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
-def test_only_arrays_knows_cupy(module):
-    roots = {name.partition(".")[0] for name in imports(module)}
-    assert ("cupy" in roots) == (module.stem == "arrays")
+@pytest.mark.parametrize("package", ["iem_xp", "iem_xp_cli", "iem_xp_keras"])
+def test_no_file_but_arrays_imports_cupy(package):
+    folder = Path(importlib.import_module(package).__file__).parent
+    files = sorted(folder.rglob("*.py"))
+    assert files
+    found = {file for file in files if {name.partition(".")[0] for name in imports(file)} & CUPY}
+    assert found == ({PACKAGE / "arrays.py"} if package == "iem_xp" else set())
+
+
+WATCH = """
+import importlib, pkgutil, sys
+
+class Watch:
+    "A finder that finds nothing: it writes down which module looks for CuPy."
+    def find_spec(self, name, path=None, target=None):
+        if name in CUPY:
+            frame = sys._getframe(1)
+            while frame.f_globals["__name__"].partition(".")[0] == "importlib":
+                frame = frame.f_back
+            who = frame.f_globals["__name__"]
+            if who.partition(".")[0] not in CUPY:
+                print("looks for CuPy:", who)
+
+sys.meta_path.insert(0, Watch())
+packages = [importlib.import_module(name) for name in ("iem_xp", "iem_xp_cli", "iem_xp_keras")]
+for package in packages:
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+        print("imported:", module.name)
+
+import numpy as np
+from iem_xp import IEMConfig, inpainting_error, segment
+image = np.zeros((16, 16, 3), np.uint8)
+image[4:9, 5:12] = 200
+found = segment(image, IEMConfig(iterations=3), device=DEVICE)
+inpainting_error(image, found.masks)
+print("found:", found.masks.sum() > 0)
+"""
+
+
+@pytest.mark.parametrize(("device", "who"), [("cpu", set()), ("auto", {"iem_xp.arrays"})])
+def test_nothing_looks_for_cupy_but_arrays_when_a_device_is_named(device, who):
+    code = WATCH.replace("CUPY", repr(CUPY)).replace("DEVICE", repr(device))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert {line.partition(": ")[2] for line in lines if line.startswith("looks for CuPy")} == who
+    imported = {line.partition(": ")[2] for line in lines if line.startswith("imported")}
+    assert {"iem_xp.arrays", "iem_xp.runs.pipeline", "iem_xp_cli.segment"} <= imported
+    assert lines[-1] == "found: True"
 
 
 @pytest.mark.parametrize("module", [*LAYERS, "segmentation", "formulas", "metrics"])

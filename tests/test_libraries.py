@@ -1,224 +1,131 @@
-"""The same rules for data types and layouts, and the same masks of photographs, in every array library."""
-
-from pathlib import Path
+"""Whole searches, formulas and metrics in every array library: what NumPy gives, where the images are."""
 
 import numpy as np
 import pytest
-from array_api_compat import array_namespace
 
 import scenes
-from backends import Backend
-from iem_xp import IEMConfig, centred_square, inpaint, inpainting_error, metrics, objective, segment, update
-from iem_xp.images import fit_image, read_image
+from iem_xp import IEMConfig, inpaint, inpainting_error, metrics, objective, segment, solver
 
-SAMPLES = Path(__file__).parents[1] / "cli" / "iem_xp_cli" / "samples"
-SHORT = IEMConfig(iterations=4, init_sides=92)
+METRICS = [metrics.accuracy, metrics.iou, metrics.mean_iou, metrics.dice]
 
 
-def typed(backend, values, dtype):
-    """Array of this library and this data type, or a skipped test where the library has no such type."""
-    array = backend.asarray(values)
-    xp = array_namespace(array)
-    if not hasattr(xp, dtype):
-        pytest.skip(f"{backend.value} has no {dtype}")
-    return xp.astype(array, getattr(xp, dtype))
+def assert_same(backend, result, expected):
+    """A segmentation is that of NumPy, in arrays of the backend."""
+    np.testing.assert_array_equal(backend.to_numpy(result.masks), expected.masks)
+    np.testing.assert_array_equal(backend.to_numpy(result.init_side), expected.init_side)
+    np.testing.assert_array_equal(backend.to_numpy(result.updates), expected.updates)
+    errors = backend.to_numpy(result.inpainting_error)
+    np.testing.assert_allclose(errors, expected.inpainting_error, rtol=1e-5)
 
 
-def is_of(array, dtype):
-    return array.dtype == getattr(array_namespace(array), dtype)
-
-
-# Data types
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "float16", "bfloat16", "float32", "float64"])
-def test_every_function_takes_these_images_and_gives_this_type(backend, rng, dtype):
-    values = scenes.images(rng, 2)
-    if dtype != "uint8":
-        values = np.round(values / 255 * 64).astype(np.float32) / 64  # exact in 8 bits
-    expected = segment(values, SHORT)
-    with backend.having(dtype):
-        images = typed(backend, values, dtype)
-        result = segment(images, SHORT)
-        np.testing.assert_array_equal(backend.to_numpy(result.masks), expected.masks)
-        assert is_of(result.inpainting_error, "float32")
-        assert is_of(update(images, result.masks), "bool")
-        computed = "float64" if dtype == "float64" else "float32"
-        assert is_of(inpaint(images, result.masks), computed)
-        assert is_of(inpainting_error(images, result.masks), computed)
-        assert all(is_of(array, computed) for array in objective(images, result.masks))
+def test_a_search_to_the_end_retires_the_same_images_at_the_same_updates(backend, rng):
+    images = scenes.images(rng, 3)
+    config = IEMConfig(init_sides=78)
+    expected = segment(images, config, engine="array")
+    assert len(set(expected.updates.tolist())) > 1
+    assert expected.updates.max() < config.iterations
+    assert_same(backend, segment(backend.asarray(images), config), expected)
 
 
 @pytest.mark.parametrize(
-    "dtype", ["bool", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64", "complex64"]
+    ("field", "value"),
+    [
+        ("iterations", 0),
+        ("kernel_size", 5),
+        ("sigma", 1.0),
+        ("repeats", 1),
+        ("scale_factor", 2),
+        ("regularization", 0.0),
+        ("epsilon", 1e-2),
+        ("boundary_only", False),
+        ("smooth", False),
+    ],
 )
-def test_no_function_takes_these_images(backend, dtype):
-    with backend.having(dtype):
-        images = typed(backend, np.zeros((1, 4, 5, 3), dtype=np.uint8), dtype)
-    masks = backend.asarray(np.zeros((1, 4, 5), dtype=bool))
-    for call in (
-        lambda: segment(images),
-        lambda: centred_square(images, 78),
-        lambda: update(images, masks),
-        lambda: inpainting_error(images, masks),
-    ):
-        with pytest.raises(TypeError, match=rf"uint8 in \[0, 255\] or floating in \[0, 1\], not .*{dtype};"):
-            call()
+def test_every_switch(backend, rng, field, value):
+    images = scenes.images(rng, 3)
+    config = IEMConfig(**{"iterations": 5, "init_sides": 92, field: value})
+    expected = segment(images, config, engine="array")
+    assert_same(backend, segment(backend.asarray(images), config), expected)
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "uint16", "int32", "int64", "uint64"])
-def test_masks_are_of_these_types_and_foreground_where_not_0(backend, rng, dtype):
-    images, mask = backend.asarray(scenes.images(rng, 1)), scenes.mask(rng)[None]
-    expected = backend.to_numpy(update(images, backend.asarray(mask)))
-    with backend.having(dtype):
-        masks = typed(backend, mask * np.uint8(100), dtype)
-        np.testing.assert_array_equal(backend.to_numpy(update(images, masks)), expected)
-        result = segment(images, IEMConfig(iterations=1), init=masks)
-        np.testing.assert_array_equal(backend.to_numpy(result.masks), expected)
+def test_several_batches(backend, rng, monkeypatch):
+    images = scenes.images(rng, 5)
+    config = IEMConfig(iterations=6)
+    expected = segment(images, config, engine="array")
+    monkeypatch.setattr(solver, "batch_size", lambda images: 2)
+    assert_same(backend, segment(backend.asarray(images), config), expected)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])
-def test_masks_are_of_no_other_type(backend, dtype):
-    images = backend.asarray(np.zeros((1, 4, 5, 3), dtype=np.uint8))
-    masks = typed(backend, np.zeros((1, 4, 5), dtype=np.uint8), dtype)
-    with pytest.raises(TypeError, match=rf"masks must be bool, or integers.*not .*{dtype}$"):
-        update(images, masks)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floating_images(backend, rng, dtype):
+    images = (scenes.images(rng, 3) / 255).astype(dtype)
+    config = IEMConfig(iterations=8)
+    assert_same(backend, segment(backend.asarray(images), config), segment(images, config, engine="array"))
 
 
-def test_numpys_arrays_of_a_type_from_elsewhere_are_an_error_that_names_it():
-    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
-    images = np.zeros((4, 5), dtype=ml_dtypes.bfloat16)
-    with pytest.raises(TypeError, match=r"images must be .*not bfloat16"):
-        segment(images)
-    with pytest.raises(TypeError, match=r"masks must be .*not bfloat16"):
-        update(np.zeros((4, 5)), images)
+def test_two_channels(backend, rng):
+    images = scenes.images(rng, 2, channels=2)
+    config = IEMConfig(iterations=6)
+    assert_same(backend, segment(backend.asarray(images), config), segment(images, config, engine="array"))
 
 
-def test_images_that_require_a_gradient_are_segmented_all_the_same(rng):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    values = (scenes.images(rng, 2) / 255).astype(np.float32)
-    images = torch.asarray(values).requires_grad_()
-    np.testing.assert_array_equal(segment(images, SHORT).masks, segment(values, SHORT).masks)
+def test_a_grey_image_alone(backend, rng):
+    image = scenes.image(rng, channels=1)[:, :, 0]
+    config = IEMConfig(iterations=6)
+    assert_same(backend, segment(backend.asarray(image), config), segment(image, config, engine="array"))
 
 
-# How arrays lie in memory
-
-
-def test_transposed_images_and_masks_are_as_good(backend, rng):
-    images, mask = scenes.images(rng, 2), np.stack([scenes.mask(rng), scenes.mask(rng)])
-    expected = update(images, mask)
-    ours = backend.asarray(np.ascontiguousarray(np.moveaxis(images, -1, 1)))  # (N, C, H, W)
-    turned = backend.asarray(np.ascontiguousarray(np.swapaxes(mask, 1, 2)))
-    xp = array_namespace(ours)
-    views = xp.permute_dims(ours, (0, 2, 3, 1)), xp.permute_dims(turned, (0, 2, 1))
-    np.testing.assert_array_equal(backend.to_numpy(update(*views)), expected)
-    result = segment(views[0], IEMConfig(iterations=1), init=views[1])
-    np.testing.assert_array_equal(backend.to_numpy(result.masks), expected)
-
-
-LAYOUTS = {
-    "by columns": np.asfortranarray,
-    "every second": lambda array: np.repeat(array, 2, axis=2)[:, :, ::2],
-    "backwards": lambda array: np.ascontiguousarray(array[:, ::-1, ::-1])[:, ::-1, ::-1],
-    "of the other byte order": lambda array: array.astype(array.dtype.newbyteorder("S")),
-    "of another class": lambda array: array.view(type("Photographs", (np.ndarray,), {})),
-}
-
-
-@pytest.mark.parametrize("engine", ["array", "fused"])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_numpy_arrays_are_taken_as_they_lie(rng, dtype, layout, engine):
-    images, masks = scenes.images(rng, 2), np.stack([scenes.mask(rng), scenes.mask(rng)])
-    images = images if dtype == np.uint8 else (images / 255).astype(dtype)
-    integers = masks.astype(np.int32)
-    laid = LAYOUTS[layout](images), LAYOUTS[layout](integers)
-    result = segment(laid[0], SHORT, init=laid[1], engine=engine)
-    expected = segment(images, SHORT, init=integers, engine=engine)
-    for name, array in vars(result).items():
-        assert type(array) is np.ndarray, name
-        np.testing.assert_array_equal(array, getattr(expected, name), err_msg=name)
-    value, gradient = objective(*laid)
-    assert value.dtype == gradient.dtype == (np.float64 if dtype == np.float64 else np.float32)
-    np.testing.assert_array_equal(gradient, objective(images, masks)[1])
-
-
-def test_a_file_may_be_mapped(rng, tmp_path):
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8])
+def test_given_masks_and_a_device(backend, rng, device, dtype):
     images = scenes.images(rng, 2)
-    np.save(tmp_path / "images.npy", images)
-    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    result = segment(mapped, SHORT)
-    assert type(result.masks) is np.ndarray
-    np.testing.assert_array_equal(result.masks, segment(images, SHORT).masks)
+    masks = np.stack([scenes.mask(rng), scenes.mask(rng)]).astype(dtype)
+    config = IEMConfig(iterations=6)
+    result = segment(backend.asarray(images), config, init=backend.asarray(masks), device=device)
+    assert_same(backend, result, segment(images, config, init=masks, engine="array"))
 
 
-# Values
+@pytest.mark.parametrize("value", [False, True])
+def test_an_empty_or_full_mask_stays(backend, rng, value):
+    images, masks = scenes.images(rng, 2), np.full((2, 24, 20), value)
+    result = segment(backend.asarray(images), init=backend.asarray(masks))
+    np.testing.assert_array_equal(backend.to_numpy(result.masks), masks)
+    np.testing.assert_array_equal(backend.to_numpy(result.inpainting_error), [0, 0])
 
 
-@pytest.mark.parametrize("value", [-0.005, 1.0000002, 1.005])
-def test_a_floating_image_may_leave_0_to_1_by_rounding(backend, rng, value):
-    images = (scenes.images(rng, 1) / 255).astype(np.float32)
-    images[0, 3, 3] = value
-    np.testing.assert_array_equal(
-        backend.to_numpy(segment(backend.asarray(images), SHORT).masks), segment(images, SHORT).masks
-    )
+@pytest.mark.parametrize(
+    "config",
+    [IEMConfig(repeats=3, kernel_size=7, sigma=3.0), IEMConfig(regularization=0.0), IEMConfig(epsilon=1e-2)],
+    ids=["three passes", "no diversity", "large epsilon"],
+)
+def test_the_formulas_in_float64_where_the_library_has_it(backend, rng, config):
+    images, masks = scenes.images(rng, 2) / 255, np.stack([scenes.mask(rng), scenes.mask(rng)])
+    ours = backend.asarray(images), backend.asarray(masks)
+    rounding = {"float64": 1e-10, "float32": 1e-4}[backend.to_numpy(ours[0]).dtype.name]
+    for formula in (inpaint, inpainting_error, lambda *given: objective(*given)[0]):
+        result, expected = backend.to_numpy(formula(*ours, config)), formula(images, masks, config)
+        assert result.dtype == backend.to_numpy(ours[0]).dtype
+        np.testing.assert_allclose(result, expected, rtol=rounding)
+    gradient = backend.to_numpy(objective(*ours, config)[1])
+    expected = objective(images, masks, config)[1]
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=rounding * abs(expected).max())
 
 
-def test_dask_arrays_are_an_error_that_says_what_to_do():
-    dask = pytest.importorskip("dask.array", reason="Dask is not installed")
-    with pytest.raises(TypeError, match=r"^images must be no Dask array.*map_blocks"):
-        segment(dask.zeros((1, 4, 5, 3)))
+@pytest.mark.parametrize("polarity", ["fixed", "either"])
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.__name__)
+def test_the_metrics(backend, rng, metric, polarity):
+    masks, truth, ignore = rng.random((3, 4, 24, 20)) < np.array([0.4, 0.6, 0.2])[:, None, None, None]
+    masks[3], truth[3] = False, False
+    ours = backend.asarray(masks), backend.asarray(truth)
+    for given, expected in [
+        ({}, metric(masks, truth, polarity=polarity)),
+        ({"ignore": backend.asarray(ignore)}, metric(masks, truth, polarity=polarity, ignore=ignore)),
+    ]:
+        scores = backend.to_numpy(metric(*ours, polarity=polarity, **given))
+        np.testing.assert_allclose(scores, expected, rtol=1e-6)
 
 
-# Photographs
-
-
-@pytest.fixture(scope="module")
-def photographs():
-    """The six samples as the paper has them, uint8 (6, 128, 128, 3)."""
-    files = sorted(SAMPLES.glob("*.jpg"))
-    assert len(files) == 6
-    return np.stack([fit_image(read_image(file).pixels, 128, "crop") for file in files])
-
-
-@pytest.fixture(scope="module")
-def course(photographs):
-    """NumPy's masks of the photographs before and after each of 60 updates."""
-    course = [centred_square(photographs, 78)]
-    for _ in range(60):
-        course.append(update(photographs, course[-1]))
-    return course
-
-
-@pytest.mark.parametrize("step", [0, 5, 20, 59])
-def test_photographs_are_updated_alike_in_every_library(backend, photographs, course, step):
-    images, masks = backend.asarray(photographs), backend.asarray(course[step])
-    _, exact = objective(photographs / 255, course[step])
-    error = np.abs(backend.to_numpy(objective(images, masks)[1]) - exact)
-    # Of most pixels: if a residual is 0 but for rounding, its sign is anybody's, and many a gradient has it.
-    assert (np.median(error, axis=(1, 2)) < 1e-5 * np.max(np.abs(exact), axis=(1, 2))).all()
-    # If a gradient is, the pixel may differ, and with it the 3 x 3 that it is smoothed with.
-    assert np.sum(backend.to_numpy(update(images, masks)) != course[step + 1]) <= 9
-
-
-def test_photographs_have_numpys_masks_in_every_library(backend, photographs):
-    config = IEMConfig(init_sides=78)
-    expected = segment(photographs, config, engine="array").masks
-    images = backend.asarray(photographs)
-    if backend is Backend.JAX:
-        masks = compiled_search(images, config)
-    else:
-        masks = segment(images, config, engine="array").masks
-    overlap = metrics.iou(backend.to_numpy(masks), expected)
-    assert np.sum(overlap == 1) >= 5  # one rounding may send an ascent another way
-    assert np.min(overlap) > 0.9
-
-
-def compiled_search(images, config):
-    """What `segment` finds from one square, by all updates; uncompiled, JAX would take a minute."""
-    import jax
-
-    def search(images, start):
-        return jax.lax.fori_loop(0, config.iterations, lambda _, masks: update(images, masks), start)
-
-    return jax.jit(search)(images, centred_square(images, *config.init_sides))
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.__name__)
+def test_the_metrics_of_no_images(backend, metric):
+    none = backend.asarray(np.zeros((0, 3, 4), dtype=bool))
+    assert backend.to_numpy(metric(none, none)).shape == (0,)

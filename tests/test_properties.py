@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from iem_xp import IEMConfig, inpainting_error, objective, segment
 from iem_xp.layout import to_colours
 from iem_xp.solver import update
-from iem_xp.terms import Scene, inpaint, regional_errors
+from iem_xp.terms import Scene, add_up, inpaint, regional_errors
 
 
 @st.composite
@@ -32,7 +32,8 @@ def scene_of(images, config):
 
 def errors_by_region(images, masks, config):
     scene = scene_of(images, config)
-    return regional_errors(inpaint(scene, masks))[:, :, 0, 0]
+    sums = add_up(scene, masks)
+    return regional_errors(sums, inpaint(scene, sums))[:, :, 0, 0]
 
 
 def assert_close(result, expected):

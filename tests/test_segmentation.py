@@ -62,18 +62,6 @@ def test_an_explicit_cpu_gives_back_arrays_of_the_images_library(backend, rng):
     assert backend.to_numpy(result.inpainting_error).dtype == np.float32
 
 
-@pytest.mark.gpu
-def test_a_gpu_gives_back_arrays_where_the_images_are(rng):
-    pytest.importorskip("cupy", reason="CuPy is not installed")
-    images = scenes.images(rng, 2)
-    try:
-        result = segment(images, SHORT, device="gpu")
-    except DeviceError as error:
-        pytest.skip(str(error))
-    assert type(result.masks) is np.ndarray
-    np.testing.assert_array_equal(result.masks, segment(images, SHORT).masks)
-
-
 def test_the_images_are_left_alone(rng):
     images, masks = scenes.images(rng, 2) / 255, scenes.mask(rng)[None].repeat(2, 0)
     before = images.copy(), masks.copy()

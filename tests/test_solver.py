@@ -147,14 +147,24 @@ def clockwork(monkeypatch):
 CYCLES = np.array([(t, p) for t in (0, 1, 2, 3, 4, 7, 12, 30) for p in (1, 2, 3, 4, 5, 6, 7, 12, 24)])
 
 
+def known(transient, period, iterations):
+    """Update after which the last mask is known: the first that was compared with an equal one."""
+    for step in range(1, iterations):
+        for distance in (4, 12):
+            due = (iterations - step) % distance == 0 and step > distance
+            if due and distance % period == 0 and step - distance >= transient:
+                return step
+    return iterations
+
+
 @pytest.mark.parametrize("iterations", [*range(30), 47, 48, 49, 50, 60, 149, 150])
 def test_a_cycle_of_any_period_ends_in_the_right_phase(clockwork, iterations):
     transients, periods = CYCLES.T
     masks = clockwork.masks(transients, periods)
     scene = scene_of(np.zeros((len(CYCLES), 3, clockwork.BITS, 1)), IEMConfig(iterations=iterations))
     result = solver.ascend(scene, masks)
-    computed = [clockwork.calls.get((t, p), 0) for t, p in CYCLES.tolist()]
-    np.testing.assert_array_equal(result.updates, computed)
+    expected = [known(t, p, iterations) for t, p in CYCLES.tolist()]
+    np.testing.assert_array_equal(result.updates, expected)
     np.testing.assert_array_equal(result.masks, plain(scene, masks, iterations))
 
 
@@ -164,9 +174,19 @@ def test_short_cycles_save_updates_and_others_are_computed_to_the_end(clockwork)
     updates = solver.ascend(scene, clockwork.masks(transients, periods)).updates
     found = np.isin(periods, [1, 2, 3, 4, 6, 12])
     assert (updates[~found] == 150).all()
-    quick = np.isin(periods, [1, 2])
-    assert (updates[quick] <= transients[quick] + 2 + 2).all()
-    assert (updates[found] <= transients[found] + 12 + 24).all()
+    quick = np.isin(periods, [1, 2, 4])
+    assert (updates[quick] <= transients[quick] + 4 + 4).all()
+    assert (updates[found] <= transients[found] + 12 + 12).all()
+
+
+@pytest.mark.parametrize(("n", "computed"), [(8, 5), (9, 9)])
+def test_images_leave_once_they_are_an_eighth_of_the_batch(clockwork, n, computed):
+    # One is known after 5 updates; the others run on, and one of them is known after 9, and leaves as well.
+    cycles = np.array([(1, 1), (5, 1)] + [(0, 7)] * (n - 2))
+    scene = scene_of(np.zeros((n, 3, clockwork.BITS, 1)), IEMConfig(iterations=33))
+    updates = solver.ascend(scene, clockwork.masks(*cycles.T)).updates
+    np.testing.assert_array_equal(updates, [5, 9] + [33] * (n - 2))
+    assert clockwork.calls == {(1, 1): computed, (5, 1): 9, (0, 7): 33 * (n - 2)}
 
 
 def test_every_update_is_counted_for_the_image_it_was_computed_for(rng):
