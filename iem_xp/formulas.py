@@ -96,9 +96,9 @@ def centred_square(images: Array, side: int) -> Array:
 def update(images: Array, masks: Array, config: IEMConfig | None = None) -> Array:
     """One update of the search (eq. 10): the gradient's sign at the masks' boundary, then smoothing.
 
-    ``config.iterations`` updates from a `centred_square` give the masks that `segment` finds from it. It
-    computes in float32, as that does, and all shapes are known beforehand, so that it can be compiled
-    (``jax.jit``).
+    ``config.iterations`` updates from a `centred_square` give the masks that `segment` finds from it, which
+    prepares the images only once and so is faster. But here all shapes are known beforehand, so that a
+    search can be compiled (``jax.jit``). It computes in float32, whatever the images are.
 
     Parameters and errors as for `inpaint`.
 

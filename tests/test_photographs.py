@@ -54,7 +54,7 @@ def test_photographs_have_numpys_masks_in_every_library(backend, photographs):
 
 
 def compiled_search(images, config):
-    """What `segment` finds from one square, by all updates; uncompiled, JAX would take a minute."""
+    """What `segment` finds from one square, by all updates: JAX has less to compile."""
     import jax
 
     def search(images, start):
