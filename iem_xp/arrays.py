@@ -13,6 +13,7 @@ from array_api_compat import (
     array_namespace,
     is_array_api_obj,
     is_cupy_array,
+    is_dask_array,
     is_jax_array,
     is_numpy_array,
     is_torch_array,
@@ -46,6 +47,11 @@ def namespace(**arrays: Array) -> Any:
     for name, array in arrays.items():
         if isinstance(array, np.ma.MaskedArray):
             raise TypeError(f"{name} must be no masked array, since every pixel counts; fill it first")
+        if is_dask_array(array):
+            raise TypeError(
+                f"{name} must be no Dask array, which would compute every step anew; "
+                "give map_blocks a function that segments a block"
+            )
         if not is_array_api_obj(array):
             raise TypeError(
                 f"{name} must be an array (NumPy, CuPy, JAX, PyTorch, ...), not {type(array).__name__}"

@@ -260,9 +260,7 @@ def test_images_go_up_as_they_are_and_of_each_kind_of_result_one_array_comes_dow
     assert sent[0] == (np.uint8, (6, 24, 20, 3))
     # The others are the filter's matrices, and numbers of images.
     assert all(len(shape) == 2 or (len(shape) == 1 and shape[0] <= 6) for _, shape in sent[1:])
-    fetched = [
-        (call.arguments[0].dtype, call.arguments[0].shape) for call in calls if call.name == "to_host"
-    ]
+    fetched = [(call.arguments[0].dtype, call.arguments[0].shape) for call in calls if call.name == "to_host"]
     *known, masks, errors, updates = fetched
     assert (masks, errors) == ((np.bool_, (2, 6, 24, 20)), (np.float32, (2, 6)))
     assert updates == (np.int64, (2, 6))
