@@ -28,10 +28,15 @@ def without_fixed_kernels() -> None:
         os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
-def photographs(size: int, folder: Path = SAMPLES, count: int | None = None) -> np.ndarray:
-    """Central squares of a folder's photographs, evenly taken: uint8 (N, size, size, 3)."""
+def files_of(folder: Path, count: int | None = None) -> list[Path]:
+    """A folder's photographs, or `count` of them, evenly taken."""
     files = sorted(file for file in folder.iterdir() if file.suffix in (".jpg", ".png"))
-    files = files[:: max(1, len(files) // count)][:count] if count else files
+    return files[:: max(1, len(files) // count)][:count] if count else files
+
+
+def photographs(size: int, folder: Path = SAMPLES, count: int | None = None) -> np.ndarray:
+    """Central squares of a folder's photographs: uint8 (N, size, size, 3)."""
+    files = files_of(folder, count)
     return np.stack([fit_image(read_image(file).pixels, size, "crop") for file in files])
 
 

@@ -7,7 +7,7 @@ from iem_xp import metrics
 from iem_xp.arrays import DeviceError
 from iem_xp.config import IEMConfig
 from iem_xp.engines import EngineError
-from iem_xp.formulas import inpaint, inpainting_error, objective
+from iem_xp.formulas import centred_square, inpaint, inpainting_error, objective, update
 from iem_xp.segmentation import Segmentation, segment
 
 __version__ = "0.1.0"
@@ -17,9 +17,11 @@ __all__ = [
     "EngineError",
     "IEMConfig",
     "Segmentation",
+    "centred_square",
     "inpaint",
     "inpainting_error",
     "metrics",
     "objective",
     "segment",
+    "update",
 ]

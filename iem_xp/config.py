@@ -68,7 +68,7 @@ class IEMConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("iterations", 0), ("kernel_size", 1), ("repeats", 1), ("scale_factor", 1)):
-            object.__setattr__(self, name, _integer(name, getattr(self, name), least))
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
         if self.kernel_size % 2 == 0:
             raise ValueError(
                 f"kernel_size must be odd, so that the filter has a centre, not {self.kernel_size}"
@@ -76,7 +76,7 @@ class IEMConfig:
         sides = self.init_sides
         if isinstance(sides, str) or not isinstance(sides, Iterable):
             sides = (sides,)
-        object.__setattr__(self, "init_sides", tuple(_integer("init_sides", side, 1) for side in sides))
+        object.__setattr__(self, "init_sides", tuple(whole_number("init_sides", side, 1) for side in sides))
         if not self.init_sides:
             raise ValueError("init_sides must name at least one square")
         if len(set(self.init_sides)) < len(self.init_sides):
@@ -107,7 +107,14 @@ def config_or_default(config: IEMConfig | None) -> IEMConfig:
     return config
 
 
-def _integer(name: str, value: object, least: int) -> int:
+def whole_number(name: str, value: object, least: int) -> int:
+    """`value` as an int, checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no whole number, or below `least`; the message calls it by `name`.
+    """
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, not {value!r}")
     if value < least:

@@ -1,13 +1,14 @@
-"""The paper's formulas for images and masks as users have them: inpainting, its error, the objective."""
+"""The paper's formulas for images and masks as users have them: inpainting, objective, one update."""
 
 from __future__ import annotations
 
 from array_api_compat import array_namespace
 
-from iem_xp import terms
+from iem_xp import solver, terms
 from iem_xp.arrays import Array, exactly
-from iem_xp.config import IEMConfig, config_or_default
+from iem_xp.config import IEMConfig, config_or_default, whole_number
 from iem_xp.layout import check_images, check_masks, to_colours, to_images
+from iem_xp.threads import few_threads
 
 
 def inpaint(images: Array, masks: Array, config: IEMConfig | None = None) -> Array:
@@ -70,10 +71,53 @@ def objective(images: Array, masks: Array, config: IEMConfig | None = None) -> t
         return terms.objective(scene, sums, inpainting), terms.gradient(scene, sums, inpainting)
 
 
+def centred_square(images: Array, side: int) -> Array:
+    """Initial masks, those that `segment` starts from: a centred square in each image (section 4.2).
+
+    Parameters
+    ----------
+    images : array (N, H, W, C), (H, W, C) or (H, W)
+        Only their shape, library and device count.
+    side : int
+        In pixels at a shorter image side of 128, >= 1; it scales with the image, as `IEMConfig.init_sides`.
+
+    Returns
+    -------
+    bool array (N, H, W)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or range.
+    """
+    with exactly(images):
+        return solver.centred_square(check_images(images), whole_number("side", side, 1))
+
+
+def update(images: Array, masks: Array, config: IEMConfig | None = None) -> Array:
+    """One update of the search (eq. 10): the gradient's sign at the masks' boundary, then smoothing.
+
+    ``config.iterations`` updates from a `centred_square` give the masks that `segment` finds from it, which
+    prepares the images only once and so is faster. But here all shapes are known beforehand, so that a
+    search can be compiled (``jax.jit``). It computes in float32, whatever the images are.
+
+    Parameters and errors as for `inpaint`.
+
+    Returns
+    -------
+    bool array (N, H, W)
+    """
+    with exactly(images), few_threads(images):
+        images = check_images(images)
+        colours = solver.without_constants(to_colours(images))
+        scene = terms.Scene.of(colours, config_or_default(config))
+        return solver.update(scene, check_masks(masks, images))
+
+
 def _add_up(images: Array, masks: Array, config: IEMConfig | None) -> tuple[terms.Scene, terms.Sums]:
     images = check_images(images)
     masks = check_masks(masks, images)
     xp = array_namespace(images)
-    dtype = xp.float64 if images.dtype == xp.float64 else xp.float32
+    dtype = xp.float64 if xp.isdtype(images.dtype, xp.float64) else xp.float32
     scene = terms.Scene.of(to_colours(images, dtype), config_or_default(config))
     return scene, terms.add_up(scene, masks)

@@ -8,8 +8,9 @@ from typing import get_args
 from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
-from iem_xp.arrays import Array, exactly, like, resolve_device
+from iem_xp.arrays import Array, exactly, like
 from iem_xp.config import IEMConfig, config_or_default
+from iem_xp.devices import resolve_device
 from iem_xp.engines import EngineOption, solve
 from iem_xp.layout import check_images, check_masks
 from iem_xp.memory import Batches
@@ -108,14 +109,14 @@ def segment(
     config = config_or_default(config)
     if engine not in get_args(EngineOption):
         raise ValueError(f"engine must be one of {', '.join(get_args(EngineOption))}, not {engine!r}")
+    where = None if device is None else resolve_device(device)[0]
     with exactly(images):
         checked = check_images(images)
         sides, starts = config.init_sides, config.init_sides
         if init is not None:
             sides, starts = (0,), (check_masks(init, checked, "init"),)
-        batches = Batches(None if device is None else resolve_device(device)[0])
-        chosen = choose(solve(checked, starts, config, engine, workers, batches), sides, config)
-        if device is None:
+        chosen = choose(solve(checked, starts, config, engine, workers, Batches(where)), sides, config)
+        if where is None:
             return chosen
         return Segmentation(*(like(array, images) for array in vars(chosen).values()))
 

@@ -9,12 +9,13 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from iem_xp import kernels
-from iem_xp.arrays import Array, compiled, exactly, few_threads, like, to_host
+from iem_xp.arrays import Array, compiled, exactly, like, to_host
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
 from iem_xp.layout import to_colours
 from iem_xp.memory import Batches
 from iem_xp.projection import project
 from iem_xp.terms import Scene, add_up, gradient, inpaint, inpainting_error
+from iem_xp.threads import few_threads
 
 PERIODS = (4, 12)
 """Distances, in updates, at which masks are compared: they find every cycle of period 1, 2, 3, 4, 6 or 12."""

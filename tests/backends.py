@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from typing import Any
 
@@ -73,6 +74,18 @@ class Backend(Enum):
 
             return np.asarray(array.to_device(array_api_strict.Device("CPU_DEVICE")))
         return array.get() if self is Backend.CUPY else np.asarray(array)
+
+    def having(self, dtype: str) -> AbstractContextManager[object]:
+        """A ``with`` block in which it has this data type: JAX has none of 64 bits, otherwise."""
+        if self is not Backend.JAX or dtype not in ("float64", "int64", "uint64"):
+            return nullcontext()
+        import jax
+
+        if hasattr(jax, "enable_x64"):
+            return jax.enable_x64(True)
+        from jax.experimental import enable_x64  # older JAX
+
+        return enable_x64()
 
     def parameter(self) -> Any:
         """This backend as a parameter of a test."""

@@ -52,7 +52,7 @@ def test_several_batches(backend, rng, monkeypatch):
     images = scenes.images(rng, 5)
     config = IEMConfig(iterations=6)
     expected = segment(images, config, engine="array")
-    monkeypatch.setattr(memory, "useful_size", lambda *_, **__: 2)
+    monkeypatch.setattr(memory, "useful_size", lambda shape, cached: 2)
     assert_same(backend, segment(backend.asarray(images), config), expected)
 
 

@@ -3,6 +3,7 @@ import pytest
 
 import oracle
 import scenes
+from backends import Backend
 from iem_xp import IEMConfig, inpaint, inpainting_error, objective
 
 CONFIGS = {
@@ -101,7 +102,7 @@ def test_the_gradient_is_that_of_automatic_differentiation(rng, far):
         return total
 
     value, gradient = objective(images, masks, config)
-    with float64_in_jax(jax):
+    with Backend.JAX.having("float64"):
         differentiate = jax.jit(jax.value_and_grad(L))
         for i in range(2):
             M, X = jnp.asarray(masks[i].astype(float)), jnp.asarray(oracle.colours(images[i]))
@@ -109,14 +110,6 @@ def test_the_gradient_is_that_of_automatic_differentiation(rng, far):
             assert by_jax[1].dtype == np.float64
             assert value[i] == pytest.approx(float(by_jax[0]), rel=1e-10)
             np.testing.assert_allclose(gradient[i], by_jax[1], atol=1e-9 * abs(gradient[i]).max())
-
-
-def float64_in_jax(jax):
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
-    from jax.experimental import enable_x64  # older JAX
-
-    return enable_x64()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iem_xp.arrays import usable_cpus
 from iem_xp.images import ImageError, Pixels, load_formats, read_image
 from iem_xp.memory import useful_size
 from iem_xp.runs.flow import Flow
@@ -23,6 +22,7 @@ from iem_xp.runs.store import Run
 from iem_xp.runs.workers import Outcome, Workers
 from iem_xp.runs.writing import Writer
 from iem_xp.segmentation import choose
+from iem_xp.threads import usable_cpus
 
 Advance = Callable[[int], object]
 PER_WORKER = 8
