@@ -5,7 +5,7 @@ from array_api_compat import array_namespace, device
 import oracle
 import scenes
 from gpus import pretend_cupy, pretend_no_cupy
-from iem_xp import DeviceError, IEMConfig, segment, segmentation
+from iem_xp import DeviceError, IEMConfig, memory, segment
 from iem_xp.arrays import to_device
 from iem_xp.segmentation import choose
 from iem_xp.solver import Ascent
@@ -311,11 +311,11 @@ def test_images_are_computed_on_the_gpu_that_is_named(rng, monkeypatch):
     pretend_cupy(monkeypatch, count=2)
     devices = []
     monkeypatch.setattr(
-        segmentation, "to_device", lambda array, device: devices.append(device) or to_device(array, device)
+        memory, "to_device", lambda array, device: devices.append(device) or to_device(array, device)
     )
     images = scenes.images(rng, 2)
     result = segment(images, SHORT, device="gpu:1")
-    assert devices == ["gpu:1"]
+    assert set(devices) == {"gpu:1"}
     np.testing.assert_array_equal(result.masks, segment(images, SHORT).masks)
 
 
