@@ -17,10 +17,10 @@ import numpy as np
 from common import SAMPLES, photographs, versions, without_fixed_kernels
 
 from iem_xp import IEMConfig, segment
-from iem_xp.arrays import few_threads
 from iem_xp.layout import to_colours
 from iem_xp.solver import centred_square, update
 from iem_xp.terms import Scene
+from iem_xp.threads import few_threads
 
 UPDATES = 30
 RUNS = 7

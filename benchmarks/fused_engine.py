@@ -16,13 +16,13 @@ import numpy as np
 from common import SAMPLES, photographs, seconds, versions, without_fixed_kernels
 
 from iem_xp import IEMConfig, fused
-from iem_xp.arrays import few_threads
 from iem_xp.baselines import grabcut
 from iem_xp.fused.ascent import Workspace
 from iem_xp.fused.tables import tables_for
 from iem_xp.layout import to_colours
 from iem_xp.solver import Ascent, ascend, centred_square, solve
 from iem_xp.terms import Scene
+from iem_xp.threads import few_threads
 
 RUNS = 5
 

@@ -1,12 +1,11 @@
-"""The only place that knows array libraries and devices: what an array is, where it lives, how it moves."""
+"""The only place that knows array libraries: what an array is, how it moves, how exactly it is computed."""
 
 from __future__ import annotations
 
+import gc
 import importlib.util
-import os
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,16 @@ from array_api_compat import (
     is_dask_array,
     is_jax_array,
     is_numpy_array,
+    is_torch_array,
 )
 from array_api_compat import device as device_of
 
+from iem_xp.threads import Shared
+
 Array = Any
+
+LIBRARIES = {"array-api-strict": "array_api_strict", "torch": "torch", "jax": "jax.numpy"}
+"""Array libraries beside NumPy and CuPy, by their packages: the module that has ``asarray``."""
 
 
 class DeviceError(RuntimeError):
@@ -91,130 +96,90 @@ def to_host(array: Array) -> np.ndarray:
         return np.from_dlpack(array, device="cpu")
 
 
-def resolve_device(name: str) -> tuple[str, str]:
-    """Device for a `name` ("auto", "cpu", "gpu" or "gpu:N"), and in one line why.
-
-    Returns
-    -------
-    device : str
-        "cpu" or "gpu:N".
-    reason : str
-
-    Raises
-    ------
-    DeviceError
-        If a GPU is asked for and cannot be had. "auto" takes the CPU then.
-    ValueError
-        If `name` is none of the above.
-    """
-    kind, _, index = name.partition(":")
-    if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and index.isdecimal()):
-        raise ValueError(f'device must be "auto", "cpu", "gpu" or "gpu:N", not {name!r}')
-    if kind == "cpu":
-        return "cpu", "as asked"
-    try:
-        count = _count_gpus()
-        if int(index or 0) >= count:
-            raise DeviceError(f"there is no {name}", f"this machine has {count} GPU(s), numbered from 0")
-    except DeviceError as error:
-        if kind == "auto":
-            return "cpu", f"no GPU: {error.cause}"
-        raise
-    return f"gpu:{int(index or 0)}", "as asked" if kind == "gpu" else "a GPU is available"
-
-
-def _count_gpus() -> int:
-    if importlib.util.find_spec("cupy") is None:
-        raise DeviceError("CuPy is not installed", "install it with: pip install 'iem-xp[gpu]'")
-    try:
-        import cupy
-
-        count = int(cupy.cuda.runtime.getDeviceCount())
-    except ImportError as error:
-        remedy = "reinstall it with: pip install --force-reinstall 'iem-xp[gpu]'"
-        raise DeviceError(f"CuPy cannot be imported ({error})", remedy) from error
-    except RuntimeError as error:
-        remedy = "check that `nvidia-smi` lists a GPU, and update its driver"
-        raise DeviceError(f"CUDA reports: {error}", remedy) from error
-    if not count:
-        raise DeviceError("CUDA lists no GPU", "check that `nvidia-smi` lists one")
-    return count
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def to_device(array: Array, device: str) -> Array:
-    """Array on a device named as by `resolve_device`: a NumPy array on "cpu", a CuPy array on "gpu:N"."""
-    device, _ = resolve_device(device)
+    """Array on a device as `iem_xp.devices` names it: a NumPy array on "cpu", a CuPy array on "gpu:N"."""
     if device == "cpu":
         return to_host(array)
+    cupy = import_cupy()
+    with cupy.cuda.Device(int(device.removeprefix("gpu:"))):
+        return cupy.asarray(array if is_cupy_array(array) else to_host(array))
+
+
+def has_cupy() -> bool:
+    """Whether there is a CuPy to import."""
+    spec = importlib.util.find_spec("cupy")
+    return spec is not None and spec.origin is not None  # without origin, it is a folder left behind
+
+
+def import_cupy() -> Any:
+    """CuPy, imported now, and by no other module."""
     import cupy
 
-    with cupy.cuda.Device(int(device.partition(":")[2])):
-        return cupy.asarray(array if is_cupy_array(array) else to_host(array))
+    return cupy
 
 
 @contextmanager
 def exactly(array: Array) -> Iterator[None]:
     """Compute on the device of `array`, in full float32 precision, for the ``with`` block.
 
-    CuPy puts results on its current device, wherever the arguments are. JAX shortens the factors of matrix
-    products on recent GPUs, which would change masks.
+    CuPy puts results on its current device, wherever the arguments are. And matrix products may have their
+    factors shortened (TF32, bfloat16), which would change masks: JAX does so on recent GPUs, CuPy and PyTorch
+    where the user wants it. For these two it is a setting of the whole process, restored when the last thread
+    leaves.
     """
     if is_cupy_array(array):
-        with array.device:
+        with array.device, _cupy_in_full:
             yield
     elif is_jax_array(array):
         import jax
 
         with jax.default_matmul_precision("highest"):
             yield
+    elif is_torch_array(array):
+        import torch
+
+        with torch.autocast(array.device.type, enabled=False), _torch_in_full:
+            yield
     else:
         yield
 
 
-class _FewThreads:
-    """One BLAS thread while any thread is inside: the first in sets it, the last out restores it."""
+@contextmanager
+def _set_cupy_in_full() -> Iterator[None]:
+    from cupy._core import _routines_linalg as linalg
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._limits: Any = None
-
-    @contextmanager
-    def __call__(self, array: Array) -> Iterator[None]:
-        """Set up NumPy for many small operations, for the ``with`` block; nothing for other arrays.
-
-        The products of an update are many and small: with more threads, BLAS takes twice the time waiting for
-        them. And glibc is told to keep the memory of freed arrays for the next ones: it returns blocks above
-        a threshold to the kernel, and getting them back, page by page, doubles the time too. The threshold
-        rises to the largest block seen freed, up to 32 MiB; this one is never touched and so costs nothing.
-        """
-        if not is_numpy_array(array):
-            yield
-            return
-        from threadpoolctl import threadpool_limits
-
-        np.empty(2**25 - 2**16, dtype=np.uint8)
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._limits = threadpool_limits(1, user_api="blas")
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if not self._inside:
-                    self._limits.restore_original_limits()
+    before = linalg.get_compute_type(np.float32)
+    linalg.set_compute_type(np.float32, linalg.COMPUTE_TYPE_FP32)
+    try:
+        yield
+    finally:
+        linalg.set_compute_type(np.float32, before)
 
 
-few_threads = _FewThreads()
+@contextmanager
+def _set_torch_in_full() -> Iterator[None]:
+    import torch
+
+    # Since 2.9, kinds of devices have a precision of their own, or else inherit one; the common one cannot be
+    # read where it contradicts those.
+    backends: tuple[Any, ...] = (torch.backends.cuda, torch.backends.mkldnn)
+    kinds = [backend.matmul for backend in backends if hasattr(backend, "matmul")]
+    before = [(kind, kind.fp32_precision) for kind in kinds if hasattr(kind, "fp32_precision")]
+    common = "highest"
+    with suppress(RuntimeError):
+        common = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(common)
+        for kind, precision in before:
+            kind.fp32_precision = "none"
+            if kind.fp32_precision != precision:  # it was not inherited
+                kind.fp32_precision = precision
+
+
+_cupy_in_full, _torch_in_full = Shared(_set_cupy_in_full), Shared(_set_torch_in_full)
 
 
 def like(array: Array, model: Array) -> Array:
@@ -224,3 +189,55 @@ def like(array: Array, model: Array) -> Array:
         with model.device:
             return xp.asarray(array)
     return xp.asarray(to_host(array), device=device_of(model))
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "RESOURCE_EXHAUSTED",
+    "can't allocate memory",
+)
+"""What errors of CUDA, cuBLAS, JAX and PyTorch say that are no MemoryError."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of any array library says that memory, the host's or a device's, did not suffice."""
+    if isinstance(error, RuntimeError):
+        return any(phrase in str(error) for phrase in _OUT_OF_MEMORY)
+    return isinstance(error, MemoryError)
+
+
+def free_memory(array: Array) -> int | None:
+    """Bytes that more arrays may take on the device of `array`; None where its library does not tell.
+
+    What the library's pool holds and does not use counts as free.
+    """
+    if is_cupy_array(array):
+        import cupy
+
+        with array.device:
+            free, _ = cupy.cuda.runtime.memGetInfo()
+            pool = cupy.get_default_memory_pool()
+            if limit := pool.get_limit():
+                free = min(free, limit - pool.total_bytes())
+            return free + pool.free_bytes()
+    if is_torch_array(array) and array.is_cuda:
+        from torch import cuda
+
+        free, _ = cuda.mem_get_info(array.device)
+        return free + cuda.memory_reserved(array.device) - cuda.memory_allocated(array.device)
+    if is_jax_array(array):
+        known = [device.memory_stats() or {} for device in array.devices()]
+        if all("bytes_limit" in stats for stats in known):
+            return min(stats["bytes_limit"] - stats["bytes_in_use"] for stats in known)
+    return None
+
+
+def release_memory(array: Array) -> None:
+    """Give back what nobody refers to any more, and, on its device, what CuPy's pool holds unused."""
+    gc.collect()
+    if is_cupy_array(array):
+        import cupy
+
+        with array.device:
+            cupy.get_default_memory_pool().free_all_blocks()

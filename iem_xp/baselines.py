@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from iem_xp.config import IEMConfig
 from iem_xp.images import Mask, Pixels
-from iem_xp.solver import Ascent, batch_size, centred_square, solve
+from iem_xp.memory import useful_size
+from iem_xp.solver import Ascent, centred_square, solve
 
 SIDES = (44, 78, 92, 112)
 """Sides of the initial squares, in pixels at a shorter side of 128: the method's own, and a larger one."""
@@ -108,7 +109,7 @@ class BaselineMethod:
 
     def group_size(self, image: Pixels) -> int:
         """Return how many images such as this one have their errors computed together."""
-        return batch_size(image[None])
+        return useful_size(image.shape, cached=True)
 
     def find(self, images: Pixels) -> list[Ascent]:
         """Find the masks from every initial square."""

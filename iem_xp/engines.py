@@ -11,6 +11,7 @@ from array_api_compat import is_numpy_array
 from iem_xp import fused, solver
 from iem_xp.arrays import Array
 from iem_xp.config import IEMConfig
+from iem_xp.memory import Batches
 from iem_xp.solver import Ascent
 
 Engine = Literal["array", "fused"]
@@ -24,22 +25,26 @@ class EngineError(ValueError):
 
 def solve(
     images: Array,
-    starts: Sequence[Array],
+    starts: Sequence[int | Array],
     config: IEMConfig,
     engine: EngineOption = "auto",
     workers: int | None = None,
+    batches: Batches | None = None,
 ) -> list[Ascent]:
     """Ascents of checked images from each of some initial masks, by an engine.
 
     Parameters
     ----------
     images : array (N, H, W, C), uint8 or floating in [0, 1]
-    starts : sequence of bool arrays (N, H, W)
+    starts : sequence of int or bool arrays (N, H, W)
+        Sides of centred squares, or masks.
     config : IEMConfig
     engine : {"auto", "array", "fused"}
         As for `choose`.
     workers : int, optional
         Threads of the fused engine; by default, as many as this process may use CPUs.
+    batches : Batches, optional
+        Where the work is done, and how much of it at a time; by default where the images are.
 
     Returns
     -------
@@ -50,11 +55,17 @@ def solve(
     ------
     EngineError
         If the engine is "fused", and does not apply.
+    OutOfMemoryError
+        If a single image does not fit into memory.
     """
+    batches = batches or Batches()
     n, height, width, _ = images.shape
-    if choose(engine, images, n * height * width * len(starts), config) == "fused":
-        return fused.solve(images, starts, config, workers)
-    return solver.solve(images, starts, config)
+    there = batches.put(images[:0, ...])
+    if choose(engine, there, n * height * width * len(starts), config) == "fused":
+        images = batches.put(images)
+        masks = [batches.put(start) for start in solver.initial_masks(images, starts)]
+        return fused.solve(images, masks, config, workers)
+    return solver.solve(images, starts, config, batches)
 
 
 def choose(

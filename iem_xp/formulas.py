@@ -5,9 +5,10 @@ from __future__ import annotations
 from array_api_compat import array_namespace
 
 from iem_xp import solver, terms
-from iem_xp.arrays import Array, exactly, few_threads
+from iem_xp.arrays import Array, exactly
 from iem_xp.config import IEMConfig, config_or_default, whole_number
 from iem_xp.layout import check_images, check_masks, to_colours, to_images
+from iem_xp.threads import few_threads
 
 
 def inpaint(images: Array, masks: Array, config: IEMConfig | None = None) -> Array:

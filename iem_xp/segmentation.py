@@ -8,11 +8,13 @@ from typing import get_args
 from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
-from iem_xp.arrays import Array, exactly, like, to_device
+from iem_xp.arrays import Array, exactly, like
 from iem_xp.config import IEMConfig, config_or_default
+from iem_xp.devices import resolve_device
 from iem_xp.engines import EngineOption, solve
 from iem_xp.layout import check_images, check_masks
-from iem_xp.solver import Ascent, centred_square
+from iem_xp.memory import Batches
+from iem_xp.solver import Ascent
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,13 @@ def segment(
         If `engine` is "fused", and it cannot run here or for these arguments.
     DeviceError
         If `device` names a GPU that cannot be had.
+    MemoryError
+        If a single image does not fit into memory.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a batch of images did not fit into memory. It is halved then, and no mask is another one.
 
     Notes
     -----
@@ -100,18 +109,16 @@ def segment(
     config = config_or_default(config)
     if engine not in get_args(EngineOption):
         raise ValueError(f"engine must be one of {', '.join(get_args(EngineOption))}, not {engine!r}")
+    where = None if device is None else resolve_device(device)[0]
     with exactly(images):
         checked = check_images(images)
-        given = [] if init is None else [check_masks(init, checked, "init")]
-    if device is not None:
-        checked, *given = (to_device(array, device) for array in (checked, *given))
-    with exactly(checked):
-        sides = (0,) if given else config.init_sides
-        starts = given or [centred_square(checked, side) for side in sides]
-        chosen = choose(solve(checked, starts, config, engine, workers), sides, config)
-    if device is None:
-        return chosen
-    return Segmentation(*(like(array, images) for array in vars(chosen).values()))
+        sides, starts = config.init_sides, config.init_sides
+        if init is not None:
+            sides, starts = (0,), (check_masks(init, checked, "init"),)
+        chosen = choose(solve(checked, starts, config, engine, workers, Batches(where)), sides, config)
+        if where is None:
+            return chosen
+        return Segmentation(*(like(array, images) for array in vars(chosen).values()))
 
 
 def choose(ascents: list[Ascent], sides: tuple[int, ...], config: IEMConfig) -> Segmentation:

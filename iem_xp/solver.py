@@ -8,11 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from iem_xp.arrays import Array, compiled, few_threads, is_cached, like, to_host
+from iem_xp import kernels
+from iem_xp.arrays import Array, compiled, exactly, like, to_host
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
 from iem_xp.layout import to_colours
+from iem_xp.memory import Batches
 from iem_xp.projection import project
 from iem_xp.terms import Scene, add_up, gradient, inpaint, inpainting_error
+from iem_xp.threads import few_threads
 
 PERIODS = (4, 12)
 """Distances, in updates, at which masks are compared: they find every cycle of period 1, 2, 3, 4, 6 or 12."""
@@ -49,6 +52,8 @@ def centred_square(images: Array, side: int) -> Array:
 
 def update(scene: Scene, masks: Array) -> Array:
     """One update of the masks (eq. 10): gradient, projection, smoothing."""
+    if kernels.apply_to(scene):
+        return kernels.update(scene, masks)
     sums = add_up(scene, masks)
     return project(masks, gradient(scene, sums, inpaint(scene, sums)), scene.config)
 
@@ -102,30 +107,55 @@ def ascend(scene: Scene, masks: Array) -> Ascent:
     return Ascent(masks, errors, like(updates, masks))
 
 
-def solve(images: Array, starts: Sequence[Array], config: IEMConfig) -> list[Ascent]:
+def solve(
+    images: Array, starts: Sequence[int | Array], config: IEMConfig, batches: Batches | None = None
+) -> list[Ascent]:
     """Ascents of checked images from each of some initial masks, in bounded memory.
 
     Parameters
     ----------
     images : array (N, H, W, C), uint8 or floating in [0, 1]
-    starts : sequence of bool arrays (N, H, W)
+    starts : sequence of int or bool arrays (N, H, W)
+        Sides of centred squares, or masks.
     config : IEMConfig
+    batches : Batches, optional
+        Where the work is done, and how much of it at a time; by default where the images are.
 
     Returns
     -------
     list of Ascent
         One for each start.
+
+    Raises
+    ------
+    OutOfMemoryError
+        If a single image does not fit into memory.
     """
-    n, size = images.shape[0], batch_size(images)
-    K, parts = None, []
-    with few_threads(images):
-        for begin in range(0, max(n, 1), size):
-            end = min(begin + size, n)
-            scene = Scene.of(without_constants(to_colours(images[begin:end, ...])), config, K)
+    batches = batches or Batches()
+    K = None
+
+    def work(begin: int, end: int) -> list[Array]:
+        """Of a batch, what the fields of `Ascent` say, each for all starts in one array."""
+        nonlocal K
+        batch = batches.put(images[begin:end, ...])
+        given = [start if isinstance(start, int) else batches.put(start[begin:end, ...]) for start in starts]
+        # Images too, for NumPy makes the filter, wherever it is applied.
+        with exactly(batch), few_threads(batch), few_threads(images):
+            scene = Scene.of(without_constants(to_colours(batch)), config, K)
             K = scene.K
-            parts.append([ascend(scene, masks[begin:end, ...]) for masks in starts])
-    xp = array_namespace(images)
-    return [Ascent(*map(xp.concat, zip(*of_start, strict=True))) for of_start in zip(*parts, strict=True)]
+            ascents = [ascend(scene, masks) for masks in initial_masks(batch, given)]
+            xp = array_namespace(batch)
+            return [batches.get(xp.stack(values)) for values in zip(*ascents, strict=True)]
+
+    done = batches.map(work, images)
+    xp = array_namespace(done[0][0])
+    found = [xp.concat(parts, axis=1) for parts in zip(*done, strict=True)]
+    return [Ascent(*(values[i, ...] for values in found)) for i in range(len(starts))]
+
+
+def initial_masks(images: Array, starts: Sequence[int | Array]) -> list[Array]:
+    """Masks to start from, bool (N, H, W): centred squares of the sides, and masks as they are."""
+    return [centred_square(images, start) if isinstance(start, int) else start for start in starts]
 
 
 def without_constants(colours: Array) -> Array:
@@ -137,10 +167,3 @@ def without_constants(colours: Array) -> Array:
     xp = array_namespace(colours)
     varies = xp.max(colours, axis=(2, 3), keepdims=True) > xp.min(colours, axis=(2, 3), keepdims=True)
     return colours * xp.astype(varies, colours.dtype)
-
-
-def batch_size(images: Array) -> int:
-    """Images that ascend together: few on a CPU, so that their planes stay in its cache; many elsewhere."""
-    _, height, width, channels = images.shape
-    values = 2**18 if is_cached(images) else 2**26
-    return max(1, values // int(height * width * (channels + 1)))

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
 from backends import Backend
+from counting import Array, Library
 from iem_xp import engines
+from iem_xp.arrays import to_host
 
 # Reproducible and unhurried: a library may compile at its first call.
 settings.register_profile("iem-xp", deadline=None, derandomize=True, max_examples=20, database=None)
@@ -47,6 +50,19 @@ def automatic(monkeypatch: pytest.MonkeyPatch) -> engines.Automatic:
     automatic = engines.Automatic()
     monkeypatch.setattr(engines, "automatic", automatic)
     return automatic
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Library:
+    """What stands for every GPU that work is sent to: arrays that count, in memory that may be limited."""
+    library = Library()
+
+    def to_device(array: Any, device: str) -> Any:
+        return array if device == "cpu" or isinstance(array, Array) else library.asarray(to_host(array))
+
+    monkeypatch.setattr("iem_xp.segmentation.resolve_device", lambda name: (name, "as asked"))
+    monkeypatch.setattr("iem_xp.memory.to_device", to_device)
+    return library
 
 
 @pytest.fixture

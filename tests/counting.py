@@ -38,6 +38,9 @@ BINARY += ("and", "or", "xor", "lshift", "rshift")
 OTHER = ("lt", "le", "eq", "ne", "gt", "ge", "neg", "pos", "abs", "invert")
 CONVERSIONS = {"bool": bool, "int": int, "float": float, "complex": complex, "index": operator.index}
 
+UNFILLED = {"empty", "empty_like"}
+"""What allocates memory and launches nothing."""
+
 SIZE_BYTES = 8
 """Bytes of a size that the host waits for."""
 
@@ -136,7 +139,7 @@ class Library:
         for array in fresh:
             self._allocate(array)
         costs = {}
-        if fresh:
+        if fresh and name not in UNFILLED:
             written = sum(array.nbytes for array in fresh)
             costs = {"launches": True, "read": sum(map(distinct_bytes, operands)), "written": written}
         if name in SIZED_BY_VALUES:

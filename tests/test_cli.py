@@ -20,11 +20,14 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from counting import Library
+from gpus import pretend_cupy, pretend_no_cupy
 from iem_xp import engines, fused
-from iem_xp.arrays import usable_cpus
 from iem_xp.config import IEMConfig
 from iem_xp.engines import Automatic, estimate_work
+from iem_xp.memory import bytes_per_image
 from iem_xp.runs.store import Run
+from iem_xp.threads import usable_cpus
 from iem_xp_cli.main import COMMANDS, cli
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
@@ -360,6 +363,53 @@ def test_a_wrong_command_does_not_clear_the_run() -> None:
     assert masks() == before
 
 
+# ---- A GPU, for which arrays that count stand in
+
+
+@pytest.fixture
+def gpu(stand_in: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
+    monkeypatch.setattr("iem_xp_cli.segment.take_device", lambda name: name)
+    return stand_in
+
+
+ON_GPU = (*QUICK[:-1], "gpu:0")
+
+
+def test_a_gpu_has_a_share_of_the_summary_and_finds_the_same_masks(gpu: Library) -> None:
+    segment("photos", "-o", "cpu")
+    result = run("segment", "photos", *ON_GPU)
+    assert (result.exit_code, result.stderr) == (0, "")
+    line = r"computing \(array engine\), \d+% writing; \d+ workers?, \d+% busy; gpu:0, \d+% busy$"
+    assert re.search(line, result.stdout, re.MULTILINE)
+    assert masks() == masks("cpu")
+
+
+def test_memory_that_does_not_suffice_is_told_on_standard_error(gpu: Library) -> None:
+    segment("photos", "-o", "cpu")
+    gpu.limit = int(1.5 * bytes_per_image((32, 38, 3)))
+    result = run("segment", "photos", *ON_GPU)
+    assert result.exit_code == 0
+    line = r"^engine: out of memory on gpu:0 with 2 images of 38 x 32 pixels together, 1 from now on$"
+    assert re.search(line, result.stderr, re.MULTILINE)
+    assert masks() == masks("cpu")
+
+
+def test_an_image_that_does_not_fit_is_a_failure_with_its_remedy(gpu: Library) -> None:
+    gpu.limit = bytes_per_image((32, 38, 3)) // 2
+    result = run("segment", "photos/cat.png", *ON_GPU)
+    assert result.exit_code == 1
+    cause = r"cat\.png: an image of 38 x 32 pixels.*does not fit.*gpu:0.*\(--size\).*\(--device\)$"
+    assert re.search(cause, result.stderr, re.MULTILINE)
+
+
+def test_on_standard_input_too(gpu: Library) -> None:
+    gpu.limit = bytes_per_image((32, 38, 3)) // 2
+    photo = Path("photos/cat.png").read_bytes()
+    result = CliRunner().invoke(cli, ["segment", "-", *ON_GPU], input=photo)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: standard input: an image of 38 x 32 pixels")
+
+
 # ---- Failures
 
 
@@ -421,12 +471,33 @@ def test_wrong_usage_exits_2_and_says_what_is_wrong(arguments: list[str], messag
 
 
 def test_a_gpu_that_cannot_be_had_is_an_error_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", None)
+    pretend_no_cupy(monkeypatch)
     result = run("segment", "photos", "--device", "gpu")
     assert result.exit_code == 2
-    assert "CuPy is not installed" in result.stderr
+    assert "--device gpu: CuPy is not installed, and there is no NVIDIA driver" in result.stderr
     assert "pip install 'iem-xp[gpu]'" in result.stderr
     assert not Path("iem-run").exists()
+
+
+def test_a_gpu_beyond_the_last_is_an_error_that_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_cupy(monkeypatch, count=2)
+    result = run("segment", "photos", "--device", "gpu:7")
+    assert result.exit_code == 2
+    assert "--device gpu:7: there is no gpu:7; CUDA lists 2 GPU(s), numbered from 0" in result.stderr
+    assert not Path("iem-run").exists()
+
+
+def test_a_gpu_that_fails_is_an_error_of_gpu_and_a_warning_of_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_cupy(monkeypatch, computing=ImportError("libcublas.so.12: cannot open shared object file"))
+    cause = "gpu:0 (Imaginary 9000, compute capability 6.1) fails: CUDA's libcublas.so.12 is not found"
+    result = run("segment", "photos", "--device", "gpu")
+    assert result.exit_code == 2
+    assert f"--device gpu: {cause}; install CUDA's libraries with: pip install" in result.stderr
+    result = run("segment", "photos", "--iterations", "1", "--size", "16")
+    assert result.exit_code == 0
+    warning, device, *_ = result.stderr.splitlines()
+    assert warning.startswith(f"warning: the CPU computes instead of a GPU: {cause}; install")
+    assert device == f"device: cpu (no GPU: {cause})"
 
 
 def test_without_a_gpu_auto_takes_the_cpu_and_says_why() -> None:
@@ -624,36 +695,6 @@ def test_ctrl_c_at_any_other_time_exits_130_too(monkeypatch: pytest.MonkeyPatch)
 
 
 # ---- The other commands
-
-
-def test_info_shows_versions_devices_engines_and_trainers() -> None:
-    result = run("info")
-    assert result.exit_code == 0
-    assert re.search(r"^iem-xp \d+\.\d+\.\d+, Python 3\.", result.stdout)
-    for line in (
-        r"numpy +2\.",
-        "device +cpu +available",
-        "device +gpu",
-        "engines +array, fused .*kept in",
-        "trainers ",
-    ):
-        assert re.search(line, result.stdout, re.MULTILINE)
-
-
-def test_info_for_machines() -> None:
-    found = json.loads(run("info", "--json").stdout)
-    assert found.keys() >= {"version", "python", "packages", "devices", "engines", "trainers"}
-    assert found["packages"]["numpy"] == np.__version__
-    assert found["devices"][0]["name"] == "cpu"
-    assert found["engines"] == ["array", "fused"]
-    assert isinstance(found["trainers"], list)
-
-
-def test_info_names_the_cause_of_a_missing_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    _, gpu = json.loads(run("info", "--json").stdout)["devices"]
-    assert not gpu["available"]
-    assert "pip install" in gpu["reason"]
 
 
 def test_without_numba_info_says_so_and_images_are_segmented(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ call runs.
 
 import inspect
 import operator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import iem_xp
 import scenes
 from backends import Backend
 from counting import CONVERSIONS, Array, Library, Operand, exchange
+from hostcuda import COMPILER, CudaLibrary, kernels_of
 from iem_xp import IEMConfig, arrays, engines, metrics, segment
 from iem_xp.layout import check_images, check_masks
 
@@ -23,6 +25,7 @@ cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
 
 import array_api_compat.cupy as xp  # noqa: E402
 
+SOURCE = (Path(iem_xp.__file__).parent / "kernels.cu").read_text(encoding="utf-8")
 HAS_DEVICE = Backend.CUPY.missing() is None
 
 
@@ -43,9 +46,10 @@ def work(library):
     rng = np.random.default_rng(0)
     images, masks = scenes.images(rng, 3), np.stack([scenes.mask(rng) for _ in range(3)])
     everywhere = {"boundary_only": False, "smooth": False, "regularization": 0.0, "scale_factor": 2}
-    configs = [IEMConfig(), IEMConfig(iterations=5, init_sides=92, choose="image", **everywhere)]
+    configs = [IEMConfig(iterations=5), IEMConfig(iterations=5, init_sides=92, choose="image", **everywhere)]
     kinds = [images, images / 255, (images / 255).astype(np.float32), (images / 255).astype(np.float16)]
     truth, M = library.asarray(~masks), library.asarray(masks)
+    segment(library.asarray(images))  # to the end, where images leave their batch
     for config in configs:
         for kind in kinds:
             X = library.asarray(kind)
@@ -74,11 +78,13 @@ def kind_of(value):
 
 @pytest.fixture(scope="module")
 def calls():
-    """The calls of the core, one of each kind."""
-    library = Library()
-    work(library)
+    """The calls of the core, one of each kind: those of the array code, and those around its kernels."""
+    found = []
+    for library in [Library()] + [CudaLibrary()] * (COMPILER is not None):
+        work(library)
+        found += [call for call in library.calls if call.name not in kernels_of(SOURCE)]
     by_kind = {}
-    for call in library.calls:
+    for call in found:
         keywords = tuple((name, kind_of(value)) for name, value in sorted(call.keywords.items()))
         by_kind.setdefault((call.name, kind_of(call.arguments), keywords), call)
     return list(by_kind.values())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import pytest
 
@@ -49,8 +50,35 @@ def test_no_more_items_are_held_than_there_is_room_for(room: int) -> None:
     assert max(map(len, groups)) <= room
 
 
+def test_a_full_group_is_worked_on_whatever_else_there_is_to_do() -> None:
+    class Busy:
+        """Workers with more to do than they are."""
+
+        count, pending = 2, 3
+
+        def turn(self) -> None:
+            word = next(words)
+            flow.gather(word[0], word, 2)
+
+        def submit(self, work: Callable[[], Sequence[str]], then: object) -> None:
+            started.append(work())
+            flow.leave(2)
+
+    words, started = iter(["a1", "b1", "a2"]), list[Sequence[str]]()
+    flow: Flow[str, Sequence[str]] = Flow(cast(Workers, Busy()), 2, list, lambda group, outcome: None)
+    for _ in range(3):
+        flow.enter()
+    assert started == [["a1", "a2"]]
+
+
 def test_in_series_a_group_has_all_that_is_there() -> None:
-    assert grouped(["a1", "a2", "a3", "a4", "a5"], size=2, serial=True) == [["a1"], ["a2", "a3", "a4", "a5"]]
+    assert grouped(["a1", "a2", "a3", "a4", "a5"], size=9, serial=True) == [["a1"], ["a2", "a3", "a4", "a5"]]
+
+
+def test_in_series_a_group_has_no_more_than_it_may_and_full_ones_go_first() -> None:
+    words = ["a1", "b1", "a2", "b2", "a3", "a4", "a5", "a6"]
+    expected = [["a1"], ["a2", "a3", "a4"], ["b1", "b2"], ["a5", "a6"]]
+    assert grouped(words, size=3, serial=True) == expected
 
 
 def test_in_series_the_next_group_starts_before_what_follows_the_last() -> None:

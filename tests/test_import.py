@@ -31,13 +31,29 @@ HEAVY = {
 
 CUPY = {"cupy", "cupyx", "cupy_backends"}
 
-LAYERS = ["config", "arrays", "gaussian", "layout", "terms", "projection", "solver", "fused", "engines"]
+LAYERS = [
+    "config",
+    "threads",
+    "arrays",
+    "cuda",
+    "devices",
+    "memory",
+    "gaussian",
+    "layout",
+    "terms",
+    "projection",
+    "kernels",
+    "solver",
+    "fused",
+    "engines",
+]
 """The core from the ground up; segmentation and formulas stand beside each other on top of it."""
 
 ABOVE = [
     "segmentation",
     "formulas",
     "metrics",
+    "selftest",
     "files",
     "images",
     "rendering",
@@ -96,7 +112,7 @@ def test_no_file_but_arrays_imports_cupy(package):
 
 
 WATCH = """
-import importlib, pkgutil, sys
+import importlib.util, pkgutil, sys
 
 class Watch:
     "A finder that finds nothing: it writes down which module looks for CuPy."
@@ -110,6 +126,7 @@ class Watch:
                 print("looks for CuPy:", who)
 
 sys.meta_path.insert(0, Watch())
+importlib.util.find_spec("cupyx")  # seen, as it should be
 packages = [importlib.import_module(name) for name in ("iem_xp", "iem_xp_cli", "iem_xp_keras")]
 for package in packages:
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
@@ -117,7 +134,8 @@ for package in packages:
         print("imported:", module.name)
 
 import numpy as np
-from iem_xp import IEMConfig, inpainting_error, segment
+from iem_xp import IEMConfig, cuda, inpainting_error, segment
+cuda.driver_version = lambda: "12.9"  # without one, nobody would look
 image = np.zeros((16, 16, 3), np.uint8)
 image[4:9, 5:12] = 200
 found = segment(image, IEMConfig(iterations=3), device=DEVICE)
@@ -126,15 +144,16 @@ print("found:", found.masks.sum() > 0)
 """
 
 
-@pytest.mark.parametrize(("device", "who"), [("cpu", set()), ("auto", {"iem_xp.arrays"})])
-def test_nothing_looks_for_cupy_but_arrays_when_a_device_is_named(device, who):
+@pytest.mark.parametrize(("device", "may"), [("cpu", set()), ("auto", {"iem_xp.arrays"})])
+def test_nothing_looks_for_cupy_but_arrays_when_a_device_is_named(device, may):
     code = WATCH.replace("CUPY", repr(CUPY)).replace("DEVICE", repr(device))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert {line.partition(": ")[2] for line in lines if line.startswith("looks for CuPy")} == who
+    who = {line.partition(": ")[2] for line in lines if line.startswith("looks for CuPy")}
+    assert {"__main__"} <= who <= {"__main__"} | may
     imported = {line.partition(": ")[2] for line in lines if line.startswith("imported")}
     assert {"iem_xp.arrays", "iem_xp.runs.pipeline", "iem_xp_cli.segment"} <= imported
-    assert lines[-1] == "found: True"
+    assert "found: True" in lines
 
 
 @pytest.mark.parametrize("module", [*LAYERS, "segmentation", "formulas", "metrics"])

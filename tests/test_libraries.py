@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import scenes
-from iem_xp import IEMConfig, inpaint, inpainting_error, metrics, objective, segment, solver
+from iem_xp import IEMConfig, inpaint, inpainting_error, memory, metrics, objective, segment
 
 METRICS = [metrics.accuracy, metrics.iou, metrics.mean_iou, metrics.dice]
 
@@ -52,7 +52,7 @@ def test_several_batches(backend, rng, monkeypatch):
     images = scenes.images(rng, 5)
     config = IEMConfig(iterations=6)
     expected = segment(images, config, engine="array")
-    monkeypatch.setattr(solver, "batch_size", lambda images: 2)
+    monkeypatch.setattr(memory, "useful_size", lambda shape, cached: 2)
     assert_same(backend, segment(backend.asarray(images), config), expected)
 
 

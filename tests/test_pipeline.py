@@ -19,13 +19,16 @@ import pytest
 from PIL import Image
 
 import iem_xp
+from counting import Library
 from iem_xp.config import IEMConfig
 from iem_xp.images import SUFFIXES, fit_image, read_image, restore_mask, write_atomically
+from iem_xp.memory import bytes_per_image
 from iem_xp.rendering import cutout
+from iem_xp.runs import pipeline
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.methods import Search
 from iem_xp.runs.naming import Source
-from iem_xp.runs.pipeline import Segmenter
+from iem_xp.runs.pipeline import Segmenter, held_for_gpu
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images
@@ -63,12 +66,13 @@ def session(
     *,
     device: str = "cpu",
     workers: int = 2,
-    batch_size: int = 64,
+    batch_size: int | None = 64,
     outputs: tuple[Output, ...] = (),
     advance: Callable[[int], object] = lambda count: None,
+    announce: Callable[[str], object] | None = None,
 ) -> Segmenter:
     with Run.resume(run_folder, settings.as_dict()) as run:
-        search = Search(settings.config, device)
+        search = Search(settings.config, device, announce=announce)
         segmenter = Segmenter(run, settings, search, workers=workers, batch_size=batch_size, outputs=outputs)
         segmenter.segment(images, advance)
         segmenter.choose_square()
@@ -467,7 +471,6 @@ class Watched:
             with lock:
                 self.groups.append(len(images))
             self.before_solving()
-            search.device = "cpu"  # whatever it was named
             ascents = find(search, images)
             self.after_solving()
             return ascents
@@ -516,8 +519,11 @@ def test_masks_are_written_while_others_are_computed(folder: Path, tmp_path: Pat
     assert session(tmp_path / "run", sources(folder), settings, batch_size=4).tally.done == 6
 
 
+# ---- A GPU, for which arrays that count stand in
+
+
 def test_a_gpu_computes_one_group_at_a_time_of_all_that_has_been_read(
-    folder: Path, tmp_path: Path, watched: Watched
+    folder: Path, tmp_path: Path, watched: Watched, stand_in: Library
 ) -> None:
     computing, all_read = threading.Lock(), threading.Event()
 
@@ -532,10 +538,136 @@ def test_a_gpu_computes_one_group_at_a_time_of_all_that_has_been_read(
     watched.after_reading = after_reading
     watched.before_solving = before_solving
     watched.after_solving = computing.release
-    session(tmp_path / "run", sources(folder), device="gpu:0", workers=3, batch_size=6)
+    session(tmp_path / "run", sources(folder), device="gpu:0", workers=2, batch_size=12)
     assert sum(watched.groups) == 6
     # Two reads may have been under way when the first group, of one image, was done.
     assert len(watched.groups) <= 4
+
+
+@pytest.mark.parametrize("choose", ["dataset", "image"])
+def test_a_gpu_finds_the_masks_of_a_cpu(folder: Path, tmp_path: Path, stand_in: Library, choose: str) -> None:
+    photograph("cat", 40, 60).save(folder / "tall.png")
+    settings = SETTINGS.updated({"choose": choose})
+    session(tmp_path / "cpu", sources(folder), settings)
+    session(tmp_path / "gpu", sources(folder), settings, device="gpu:0")
+    assert stand_in.calls
+    assert files(tmp_path / "gpu") == files(tmp_path / "cpu")
+    assert rows(tmp_path / "gpu") == rows(tmp_path / "cpu")
+
+
+def test_a_gpu_takes_no_worker_from_reading(
+    folder: Path, tmp_path: Path, watched: Watched, stand_in: Library
+) -> None:
+    computing, reads = threading.Event(), count(1)
+
+    def after_reading() -> None:
+        if next(reads) == 2:
+            assert computing.wait(timeout=60)
+
+    watched.after_reading = after_reading
+    watched.before_solving = computing.set
+    assert session(tmp_path / "run", sources(folder), device="gpu:0", workers=1).tally.done == 6
+
+
+def test_while_a_gpu_computes_a_group_another_one_is_read(
+    folder: Path, tmp_path: Path, watched: Watched, stand_in: Library
+) -> None:
+    session(tmp_path / "run", sources(folder), device="gpu:0", workers=3, batch_size=4)
+    assert sum(watched.groups) == 6
+    assert max(watched.groups) <= 2
+
+
+def test_by_default_more_images_are_held_for_a_gpu_and_fewer_of_larger_ones(
+    tmp_path: Path, watched: Watched, stand_in: Library
+) -> None:
+    (tmp_path / "photographs").mkdir()
+    for number in range(20):
+        photograph("cat", 48, 40).save(tmp_path / "photographs" / f"{number}.png")
+    all_read = threading.Event()
+    watched.after_reading = lambda: all_read.set() if watched.read == 20 else None
+    watched.before_solving = lambda: all_read.wait(timeout=60) or pytest.fail("not all are held")
+    images = sources(tmp_path / "photographs")
+    assert session(tmp_path / "run", images, device="gpu:0", workers=1, batch_size=None).tally.done == 20
+    assert (held_for_gpu(128), held_for_gpu(512), held_for_gpu(10_000)) == (2048, 128, 2)
+
+
+# ---- Memory that does not suffice
+
+
+def room_for(count: float, height: int, width: int) -> int:
+    return int(count * bytes_per_image((height, width, 3)))
+
+
+def test_a_run_in_little_memory_ends_as_another_and_says_that_it_was_little(
+    folder: Path, tmp_path: Path, stand_in: Library
+) -> None:
+    session(tmp_path / "whole", sources(folder))
+    lines: list[str] = []
+    stand_in.limit = room_for(1.5, 32, 38)
+    made = session(tmp_path / "run", sources(folder), device="gpu:0", announce=lines.append)
+    assert (made.tally.done, made.tally.failed) == (6, 0)
+    assert lines[-1] == "out of memory on gpu:0 with 2 images of 38 x 32 pixels together, 1 from now on"
+    assert len(lines) <= 2
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("choose", ["dataset", "image"])
+def test_an_image_too_large_for_a_gpu_fails_alone_and_is_tried_again_by_the_same_command(
+    folder: Path, tmp_path: Path, stand_in: Library, choose: str
+) -> None:
+    settings = SETTINGS.updated({"choose": choose})
+    session(tmp_path / "small", sources(folder), settings)
+    photograph("coffee", 200, 40).save(folder / "panorama.png")
+    session(tmp_path / "whole", sources(folder), settings)
+    stand_in.limit = room_for(2, 32, 38)
+    tried = session(tmp_path / "run", sources(folder), settings, device="gpu:0", announce=lambda line: None)
+    assert (tried.tally.done, tried.tally.failed) == (6, 1)
+    assert files(tmp_path / "run") == files(tmp_path / "small")
+    (failed,) = (row for row in rows(tmp_path / "run") if row["status"] == "failed")
+    expected = "an image of 160 x 32 pixels, 3 channel(s), does not fit into the memory of gpu:0"
+    assert failed["error"].startswith(f"{folder / 'panorama.png'}: {expected}")
+    stand_in.limit = None
+    assert session(tmp_path / "run", sources(folder), settings, device="gpu:0").tally.failed == 0
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("message", ["", "Unable to allocate it"])
+@pytest.mark.parametrize(
+    ("owner", "name", "is_huge"),
+    [
+        (pipeline, "read_image", lambda path: path.stem == "huge"),
+        (Settings, "at_work", lambda settings, image: len(image) == 80),
+        (Search, "find", lambda search, images: images.shape[1] == 43),
+        (Settings, "at_own_size", lambda settings, mask, height, width: height == 80),
+    ],
+)
+def test_an_image_too_large_for_the_host_fails_alone(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    is_huge: Callable[..., bool],
+    message: str,
+) -> None:
+    do = getattr(owner, name)
+
+    def limited(*args: Any) -> Any:
+        if is_huge(*args):
+            raise MemoryError(message)
+        return do(*args)
+
+    photograph("cat", 60, 80).save(folder / "huge.png")
+    monkeypatch.setattr(owner, name, limited)
+    made = session(tmp_path / "run", sources(folder))
+    assert (made.tally.done, made.tally.failed) == (6, 1)
+    (failed,) = (row for row in rows(tmp_path / "run") if row["status"] == "failed")
+    assert failed["error"] == f"{folder / 'huge.png'}: {message or 'out of memory'}"
+
+
+# ---- What is held
 
 
 @pytest.mark.parametrize("workers", [1, 3])

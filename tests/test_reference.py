@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hostcuda import COMPILER, CudaLibrary
 from iem_xp import IEMConfig, inpainting_error, objective, segment
+from iem_xp.threads import few_threads
 
 FILE = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "author_reference.npz"
 
@@ -79,6 +81,17 @@ def test_the_masks_after_every_number_of_updates_kept(reference, side, engine):
         error = reference[f"error_{side}"][:, iterations]
         np.testing.assert_allclose(result.inpainting_error[same], error[same], rtol=1e-5)
         np.testing.assert_allclose(result.inpainting_error, error, rtol=1e-2)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+@pytest.mark.parametrize("side", [44, 78, 92])
+def test_the_last_masks_by_the_kernels_of_a_gpu(reference, side):
+    images = CudaLibrary().asarray(reference["images"])
+    with few_threads(reference["images"]):
+        result = segment(images, IEMConfig(init_sides=side))
+    differing = result.masks.values != unpack(reference[f"masks_{side}"])[:, -1]
+    assert np.sum(~np.any(differing, axis=(1, 2))) >= 23
+    np.testing.assert_allclose(result.inpainting_error.values, reference[f"error_{side}"][:, -1], rtol=1e-2)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

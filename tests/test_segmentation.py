@@ -1,12 +1,12 @@
-import importlib.util
-
 import numpy as np
 import pytest
 from array_api_compat import array_namespace, device
 
 import oracle
 import scenes
-from iem_xp import DeviceError, IEMConfig, segment
+from gpus import pretend_cupy, pretend_no_cupy
+from iem_xp import DeviceError, IEMConfig, segment, segmentation
+from iem_xp.arrays import to_device
 from iem_xp.segmentation import choose
 from iem_xp.solver import Ascent
 
@@ -307,8 +307,27 @@ def test_an_unknown_device_is_an_error_that_lists_the_known():
         segment(np.zeros((4, 5, 3)), device="nonsense")
 
 
+def test_images_are_computed_on_the_gpu_that_is_named(rng, monkeypatch):
+    pretend_cupy(monkeypatch, count=2)
+    devices = []
+    monkeypatch.setattr(
+        segmentation, "to_device", lambda array, device: devices.append(device) or to_device(array, device)
+    )
+    images = scenes.images(rng, 2)
+    result = segment(images, SHORT, device="gpu:1")
+    assert devices == ["gpu:1"]
+    np.testing.assert_array_equal(result.masks, segment(images, SHORT).masks)
+
+
+def test_the_cpu_that_auto_takes_for_a_gpu_that_fails_is_a_warning(monkeypatch):
+    pretend_cupy(monkeypatch, computing=MemoryError("Out of memory allocating 65,536 bytes"))
+    with pytest.warns(RuntimeWarning, match="instead of a GPU: .* its memory is taken") as warned:
+        segment(np.zeros((4, 5, 3)), device="auto")
+    assert warned[0].filename == __file__
+
+
 def test_a_gpu_that_is_not_there_is_an_error_and_never_the_cpu(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    pretend_no_cupy(monkeypatch, driver="12.4")
     with pytest.raises(DeviceError, match="CuPy is not installed; install it with: pip install"):
         segment(np.zeros((4, 5, 3)), device="gpu")
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import oracle
 import scenes
-from iem_xp import IEMConfig, solver
+from iem_xp import IEMConfig, memory, solver
 from iem_xp.layout import to_colours
 from iem_xp.terms import Scene
 
@@ -204,9 +204,9 @@ def test_every_update_is_counted_for_the_image_it_was_computed_for(rng):
 def test_a_mask_does_not_depend_on_its_batch(monkeypatch, rng, size):
     images = scenes.images(rng, 7)
     config = IEMConfig(iterations=60)
-    together = solver.solve(images, [solver.centred_square(images, side) for side in (44, 78)], config)
-    monkeypatch.setattr(solver, "batch_size", lambda images: size)
-    apart = solver.solve(images, [solver.centred_square(images, side) for side in (44, 78)], config)
+    together = solver.solve(images, (44, 78), config)
+    monkeypatch.setattr(memory, "useful_size", lambda *_, **__: size)
+    apart = solver.solve(images, (44, 78), config)
     for one, other in zip(together, apart, strict=True):
         np.testing.assert_array_equal(one.masks, other.masks)
         np.testing.assert_array_equal(one.updates, other.updates)
@@ -222,13 +222,15 @@ def test_the_order_of_the_images_is_kept(rng):
     np.testing.assert_array_equal(one.updates[order], other.updates)
 
 
-@pytest.mark.parametrize("size", [(1, 1, 1), (128, 128, 3), (5000, 5000, 200)], ids=str)
-def test_a_batch_holds_at_least_one_image(backend, size):
-    assert solver.batch_size(backend.asarray(np.zeros((0, *size), dtype=np.uint8))) >= 1
-
-
 def test_given_masks_go_with_their_images_through_the_batches(monkeypatch, rng):
     images, masks = scenes.images(rng, 5), np.stack([scenes.mask(rng) for _ in range(5)])
-    monkeypatch.setattr(solver, "batch_size", lambda images: 2)
+    monkeypatch.setattr(memory, "useful_size", lambda *_, **__: 2)
     (ascent,) = solver.solve(images, [masks], IEMConfig(iterations=0))
     np.testing.assert_array_equal(ascent.masks, masks)
+
+
+def test_a_start_is_the_side_of_a_square_or_a_mask(rng):
+    images, masks = scenes.images(rng, 3), np.stack([scenes.mask(rng) for _ in range(3)])
+    square, given = solver.solve(images, [78, masks], IEMConfig(iterations=0))
+    np.testing.assert_array_equal(square.masks, solver.centred_square(images, 78))
+    np.testing.assert_array_equal(given.masks, masks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -9,11 +10,13 @@ from typing import Any, TypeVar, get_args
 import click
 
 from iem_xp import fused
-from iem_xp.arrays import DeviceError, resolve_device, usable_cpus
+from iem_xp.arrays import DeviceError
 from iem_xp.config import Choice
+from iem_xp.devices import resolve_device
 from iem_xp.engines import EngineError, EngineOption, check_fused
 from iem_xp.images import Fit
 from iem_xp.runs.settings import PRESETS, Settings, SettingsError, read_settings
+from iem_xp.threads import usable_cpus
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -102,9 +105,13 @@ device_option = click.option(
 def take_device(name: str) -> str:
     """Resolve a device and say, on standard error, which was taken and why."""
     try:
-        device, reason = resolve_device(name)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RuntimeWarning)
+            device, reason = resolve_device(name)
     except (DeviceError, ValueError) as error:
         raise click.UsageError(f"--device {name}: {error}") from error
+    for warning in caught:
+        click.echo(f"warning: {warning.message}", err=True)
     click.echo(f"device: {device} ({reason})", err=True)
     return device
 

@@ -14,7 +14,7 @@ import click
 from iem_xp import segment as segment_array
 from iem_xp.engines import EngineOption
 from iem_xp.images import SUFFIXES, ImageError, encode_mask, read_image
-from iem_xp.runs.pipeline import PER_WORKER
+from iem_xp.runs.pipeline import PER_WORKER, held_for_gpu
 from iem_xp.runs.records import FOLDERS
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import ImageSearch, find_images
@@ -49,8 +49,9 @@ from iem_xp_cli.session import LISTED, left_out, messages, printable, search, se
     "--batch-size",
     type=click.IntRange(min=1),
     default=None,
-    show_default=f"{PER_WORKER} for each worker",
-    help="Images held in memory at a time, at their working size; an interruption costs at most these.",
+    show_default=f"{PER_WORKER} for each worker; for a GPU {held_for_gpu(128):,}, fewer if --size is larger",
+    help="Images held in memory at a time, at their working size; an interruption costs at most these. A GPU "
+    "computes up to half of them together, as its memory allows.",
 )
 @device_option
 @engine_option
@@ -136,7 +137,10 @@ def segment_stream(settings: Settings, device: str, engine: EngineOption) -> Non
     for note in photograph.notes:
         click.echo(f"standard input: {note}", err=True)
     working = settings.at_work(photograph.pixels)
-    mask = segment_array(working, settings.config, device=device, engine=engine).masks[0]
+    try:
+        mask = segment_array(working, settings.config, device=device, engine=engine).masks[0]
+    except MemoryError as error:
+        raise click.ClickException(f"standard input: {str(error) or 'out of memory'}") from error
     mask = settings.at_own_size(mask, *photograph.pixels.shape[:2])
     with messages():
         sys.stdout.buffer.write(encode_mask(mask))
@@ -183,12 +187,14 @@ def _as_text(summary: dict[str, Any], settings: Settings) -> str:
 
 def _time(summary: dict[str, Any]) -> Iterator[str]:
     """What the workers did with their time, if there was something to do."""
-    workers, stages = summary["workers"], summary["stages"]
+    workers, stages, device = summary["workers"], summary["stages"], summary["device"]
     engine = f" ({summary['engine']} engine)" if summary["engine"] else ""
     if spent := sum(stages.values()):
         reading, computing, writing = (f"{seconds / spent:.0%}" for seconds in stages.values())
-        busy = min(1, spent / (workers * summary["seconds"]))
+        apart = 0 if device == "cpu" else stages["compute"]
+        busy = min(1, (spent - apart) / (workers * summary["seconds"]))
         yield (
             f"time: {reading} reading, {computing} computing{engine}, {writing} writing; "
             f"{workers} worker{'s' * (workers > 1)}, {busy:.0%} busy"
+            + (f"; {device}, {apart / summary['seconds']:.0%} busy" if apart else "")
         )

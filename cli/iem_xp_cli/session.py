@@ -16,7 +16,6 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from iem_xp.arrays import usable_cpus
 from iem_xp.engines import EngineOption
 from iem_xp.runs.database import RunError
 from iem_xp.runs.methods import Method, Search
@@ -26,6 +25,7 @@ from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import SourceError
 from iem_xp.runs.store import Run
+from iem_xp.threads import usable_cpus
 
 LISTED = 20
 """Names of a kind listed in full."""

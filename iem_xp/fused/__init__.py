@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iem_xp.arrays import usable_cpus
 from iem_xp.config import IEMConfig
 from iem_xp.gaussian import smallest_weight
 from iem_xp.layout import to_colours
 from iem_xp.solver import Ascent, without_constants
+from iem_xp.threads import usable_cpus
 
 if TYPE_CHECKING:
     from iem_xp.fused.ascent import Workspace

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 from iem_xp.runs.workers import Outcome, Workers
@@ -25,7 +26,8 @@ class Flow(Generic[T, R]):
     then : callable
         Takes the group and the outcome.
     serial : bool
-        Whether one group is worked on at a time, with as many items as there are by then; for a GPU.
+        Whether one group is worked on at a time, for a GPU: of all items that there are by then, if they are
+        no more than a group may have.
 
     Attributes
     ----------
@@ -49,6 +51,7 @@ class Flow(Generic[T, R]):
         self._then = then
         self._serial = serial
         self._groups: defaultdict[Hashable, list[T]] = defaultdict(list)
+        self._full: deque[list[T]] = deque()
         self._working = 0
 
     def enter(self) -> None:
@@ -70,27 +73,29 @@ class Flow(Generic[T, R]):
         """Have an item worked on with others of its kind: `size` of them, or fewer rather than none."""
         group = self._groups[kind]
         group.append(item)
-        if len(group) >= size and not self._serial:
-            self._start(kind)
+        if len(group) >= size:
+            self._full.append(self._groups.pop(kind))
 
     def _turn(self) -> None:
         self._workers.turn()
-        self._start_if_idle()
+        self._start()
 
-    def _start_if_idle(self) -> None:
-        while self._groups and self._is_idle():
-            self._start(max(self._groups, key=lambda kind: len(self._groups[kind])))
+    def _start(self) -> None:
+        while (group := self._next()) is not None:
+            self._working += 1
+            self._workers.submit(partial(self._work, group), partial(self._end, group))
 
-    def _is_idle(self) -> bool:
-        return not self._working if self._serial else self._workers.pending < self._workers.count
-
-    def _start(self, kind: Hashable) -> None:
-        group = self._groups.pop(kind)
-        self._working += 1
-        self._workers.submit(lambda: self._work(group), lambda outcome: self._end(group, outcome))
+    def _next(self) -> list[T] | None:
+        """A group to start on: one that is full, or the largest if there is nothing else to do."""
+        idle = not self._working if self._serial else self._workers.pending < self._workers.count
+        if self._full and (idle or not self._serial):
+            return self._full.popleft()
+        if self._groups and idle:
+            return self._groups.pop(max(self._groups, key=lambda kind: len(self._groups[kind])))
+        return None
 
     def _end(self, group: Sequence[T], outcome: Outcome[R]) -> None:
         self._working -= 1
         if self._serial:  # before `then` has more for the workers to do, which the next group would wait for
-            self._start_if_idle()
+            self._start()
         self._then(group, outcome)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from iem_xp.arrays import exactly, to_device, to_host
 from iem_xp.config import IEMConfig
 from iem_xp.engines import Announce, Engine, EngineOption, choose, solve
 from iem_xp.images import Pixels
-from iem_xp.solver import Ascent, batch_size, centred_square
+from iem_xp.memory import Batches, useful_size
+from iem_xp.solver import Ascent
 
 
 class Method(Protocol):
@@ -35,7 +35,10 @@ class Method(Protocol):
         """Return how many images such as this one are best computed together."""
 
     def find(self, images: Pixels) -> list[Ascent]:
-        """Find the masks of images (N, h, w, 3); an Ascent of NumPy arrays for each initial square."""
+        """Find the masks of images (N, h, w, 3); an Ascent of NumPy arrays for each initial square.
+
+        A MemoryError means that images of this size do not fit, and nothing about others.
+        """
 
 
 class Search:
@@ -46,8 +49,9 @@ class Search:
     config : IEMConfig
     device : str
         "cpu" or "gpu:N".
-    engine, announce
-        As for `iem_xp.engines.choose`.
+    engine : {"auto", "array", "fused"}
+    announce : callable, optional
+        Called with a line about the engine, as by `iem_xp.engines.choose`, or about memory, as by `Batches`.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Search:
         self.device = device
         self._config = config
         self._option, self._announce = engine, announce
+        self._batches = Batches(device, announce)
 
     def prepare(self, image: Pixels, count: int) -> None:
         """Choose the engine and start it."""
@@ -74,12 +79,12 @@ class Search:
 
     def group_size(self, image: Pixels) -> int:
         """Return how many images such as this one are best computed together."""
-        return batch_size(image[None])
+        return useful_size(image.shape, cached=self.device == "cpu")
 
     def find(self, images: Pixels) -> list[Ascent]:
-        """Search from every initial square."""
-        on_device = to_device(images, self.device)
-        with exactly(on_device):
-            starts = [centred_square(on_device, side) for side in self._config.init_sides]
-            ascents = solve(on_device, starts, self._config, self._option, workers=1)
-            return [Ascent(*map(to_host, ascent)) for ascent in ascents]
+        """Search from every initial square.
+
+        Once memory did not suffice for a batch, the batches of all later images are smaller, too.
+        """
+        sides = self._config.init_sides
+        return solve(images, sides, self._config, self._option, workers=1, batches=self._batches)

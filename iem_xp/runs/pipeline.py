@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iem_xp.arrays import usable_cpus
 from iem_xp.images import ImageError, Pixels, load_formats, read_image
+from iem_xp.memory import useful_size
 from iem_xp.runs.flow import Flow
 from iem_xp.runs.methods import Method, Search
 from iem_xp.runs.naming import Source
@@ -22,10 +22,20 @@ from iem_xp.runs.store import Run
 from iem_xp.runs.workers import Outcome, Workers
 from iem_xp.runs.writing import Writer
 from iem_xp.segmentation import choose
+from iem_xp.threads import usable_cpus
 
 Advance = Callable[[int], object]
 PER_WORKER = 8
 """Images held for each worker unless `batch_size` says otherwise: two groups of four."""
+
+
+def held_for_gpu(size: int) -> int:
+    """Images of a shorter side of `size` to hold for a GPU: two groups as large as is useful.
+
+    While one is computed, the other is read. However large they are, two groups are 100 MB.
+    """
+    return 2 * useful_size((size, size, 3), cached=False)
+
 
 _ADMITTED = 1000
 
@@ -73,10 +83,10 @@ class Segmenter:
     method : Method, optional
         What finds the masks; by default the search of the paper, on the CPU.
     workers : int, optional
-        Threads; by default one for each CPU that this process may use.
+        Threads; by default one for each CPU that this process may use. A GPU has one more, which feeds it.
     batch_size : int, optional
         Images held at a time, at their working size: what an interruption may cost. By default `PER_WORKER`
-        for each worker.
+        for each worker, and for a GPU `held_for_gpu`, if that is more.
     outputs : collection of {"cutout", "overlay", "inpainted"}
         Pictures to write beside the masks.
 
@@ -103,7 +113,9 @@ class Segmenter:
         self._prepared = False
         self._passed = 0
         self._workers = workers or usable_cpus()
-        self._batch_size = batch_size or PER_WORKER * self._workers
+        self._serial = self.method.device != "cpu"
+        held = PER_WORKER * self._workers
+        self._batch_size = batch_size or (max(held, held_for_gpu(settings.size)) if self._serial else held)
         self._writer = Writer(run, settings, outputs)
         self._sides = settings.config.init_sides
         self._one_for_all = len(self._sides) > 1 and settings.config.choose == "dataset"
@@ -117,7 +129,8 @@ class Segmenter:
         for `choose_square`. `advance` is called with the number of images just segmented, failed or skipped.
         """
         load_formats()
-        with Workers(self._workers) as workers:
+        # The thread that feeds a GPU waits for it most of the time.
+        with Workers(self._workers + self._serial) as workers:
 
             def read(source: Source, outcome: Outcome[_Image]) -> None:
                 image = self._take(source, outcome)
@@ -129,20 +142,20 @@ class Segmenter:
 
             def computed(images: Sequence[_Image], outcome: Outcome[list[list[Candidate]]]) -> None:
                 found = self._share(images, outcome)
-                if self._one_for_all:
+                if found is None:
+                    leave(len(images))
+                elif self._one_for_all:
                     self._keep(found)
                     leave(len(found))
-                    return
-                for entry, (candidate,) in found:
-                    self._write(workers, entry, candidate, leave)
+                else:
+                    for entry, (candidate,) in found:
+                        self._write(workers, entry, candidate, leave)
 
             def leave(count: int = 1) -> None:
                 flow.leave(count)
                 advance(count)
 
-            flow = Flow(
-                workers, self._batch_size, self._compute, computed, serial=self.method.device != "cpu"
-            )
+            flow = Flow(workers, self._batch_size, self._compute, computed, serial=self._serial)
             for source in self._admitted(sources, advance):
                 flow.enter()
                 workers.submit(partial(self._read, source), partial(read, source), locking=True)
@@ -189,8 +202,9 @@ class Segmenter:
             self.run.set_meta("engines", sorted({*used, self.method.engine}))
 
     def _group_size(self, image: Pixels) -> int:
-        # While every worker computes a group, as many images are read and written.
-        return min(self.method.group_size(image), max(1, self._batch_size // (2 * self._workers)))
+        # While every worker, or the GPU, computes a group, as many images are read and written.
+        groups = 2 * (1 if self._serial else self._workers)
+        return min(self.method.group_size(image), max(1, self._batch_size // groups))
 
     # By a worker
 
@@ -222,7 +236,7 @@ class Segmenter:
         self.tally.stages["read"] += outcome.seconds
         try:
             image = outcome.result()
-        except ImageError as error:
+        except (ImageError, MemoryError) as error:
             self._fail(source, error)
             return None
         self.tally.notes.update(image.notes)
@@ -230,10 +244,15 @@ class Segmenter:
 
     def _share(
         self, images: Sequence[_Image], outcome: Outcome[list[list[Candidate]]]
-    ) -> list[tuple[Entry, list[Candidate]]]:
-        """Each image of a group with its share of the time, and what was found for it."""
+    ) -> list[tuple[Entry, list[Candidate]]] | None:
+        """Each image of a group, with its share of the time, and what was found; None if that failed."""
         self.tally.stages["compute"] += outcome.seconds
-        found = outcome.result()
+        try:
+            found = outcome.result()
+        except MemoryError as error:  # of one image: the method computes as many together as fit
+            for image in images:
+                self._fail(image.entry.source, error)
+            return None
         self.tally.segmented += len(images)
         seconds = outcome.seconds / len(images)
         entries = [entry._replace(seconds=entry.seconds + seconds) for entry, *_ in images]
@@ -257,7 +276,7 @@ class Segmenter:
         self.tally.stages["write"] += outcome.seconds
         try:
             share = outcome.result()
-        except ImageError as error:  # gone or changed since it was segmented
+        except (ImageError, MemoryError) as error:  # gone or changed since it was segmented, or too large
             self._fail(entry.source, error)
             return
         if share in (0, 1):
@@ -270,6 +289,8 @@ class Segmenter:
             self.tally.done += 1
         self.run.record_done(entry, candidate, share)
 
-    def _fail(self, source: Source, error: ImageError) -> None:
+    def _fail(self, source: Source, error: ImageError | MemoryError) -> None:
+        if not isinstance(error, ImageError):
+            error = ImageError(f"{source.path}: {str(error) or 'out of memory'}")
         self.run.record_failed(source, str(error))
         self.tally.failed += 1
