@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import scenes
-from counting import Library
+from counting import Array
 from iem_xp import (
     IEMConfig,
     centred_square,
@@ -145,9 +145,9 @@ def test_the_metrics_of_no_images(backend, metric):
     assert backend.to_numpy(metric(none, none)).shape == (0,)
 
 
-def test_nothing_is_computed_but_on_the_device_of_the_arrays(rng, monkeypatch):
+def test_nothing_is_computed_but_on_the_device_of_the_arrays(rng, monkeypatch, stand_in):
     """CuPy computes on its current device, wherever arrays are: every launch has to be within `exactly`."""
-    inside, launched = [], []
+    inside, launched, write = [], [], stand_in.write
 
     @contextmanager
     def on_device(array):
@@ -155,20 +155,21 @@ def test_nothing_is_computed_but_on_the_device_of_the_arrays(rng, monkeypatch):
         yield
         inside.pop()
 
-    class Watched(Library):
-        def write(self, *call, **costs):
-            if costs.get("launches"):
-                launched.append(bool(inside))
-            super().write(*call, **costs)
+    def watch(*call, **costs):
+        if costs.get("launches"):
+            launched.append(bool(inside) and isinstance(inside[-1], Array))
+        write(*call, **costs)
 
     for module in ("segmentation", "solver", "formulas", "metrics"):
         monkeypatch.setattr(f"iem_xp.{module}.exactly", on_device)
-    images = Watched().asarray(scenes.images(rng, 2))
-    config = IEMConfig(iterations=2, init_sides=92)
+    monkeypatch.setattr(stand_in, "write", watch)
+    config, values = IEMConfig(iterations=2, init_sides=92), scenes.images(rng, 2)
+    images = stand_in.asarray(values)
     masks = segment(images, config).masks
     formulas = (inpaint, inpainting_error, objective, update)
     calls = [partial(formula, images, masks, config) for formula in formulas]
     calls += [partial(metric, masks, masks, polarity="either") for metric in METRICS]
+    calls += [partial(segment, given, config, device="gpu:1") for given in (values, images)]
     for call in [partial(segment, images, config), partial(centred_square, images, 78), *calls]:
         launched.clear()
         call()
