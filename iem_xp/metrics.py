@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Self, get_args
 
 from array_api_compat import array_namespace
 
-from iem_xp.arrays import Array, namespace
+from iem_xp.arrays import Array, exactly, namespace
 
 Polarity = Literal["fixed", "either"]
 
@@ -91,14 +91,16 @@ def count(masks: Array, truth: Array, ignore: Array | None = None) -> Counts:
                 f"{name} of shape {tuple(array.shape)}: all arrays must be (N, H, W), "
                 f"as masks of shape {tuple(masks.shape)}"
             )
-    counted = xp.ones_like(masks) if ignore is None else ~ignore
-    floating = xp.__array_namespace_info__().default_dtypes()["real floating"]
 
     def total(pixels: Array) -> Array:
         ones = xp.astype(pixels & counted, xp.uint8)
         return xp.astype(xp.sum(ones, axis=(1, 2), dtype=xp.int32), floating)
 
-    return Counts(total(masks & truth), total(masks & ~truth), total(~masks & truth), total(~masks & ~truth))
+    floating = xp.__array_namespace_info__().default_dtypes()["real floating"]
+    with exactly(masks):
+        counted = xp.ones_like(masks) if ignore is None else ~ignore
+        pairs = (masks & truth, masks & ~truth, ~masks & truth, ~masks & ~truth)
+        return Counts(*map(total, pairs))
 
 
 def score(metric: str, counts: Counts, polarity: Polarity = "fixed") -> Array:
@@ -106,9 +108,10 @@ def score(metric: str, counts: Counts, polarity: Polarity = "fixed") -> Array:
     if polarity not in get_args(Polarity):
         raise ValueError(f'polarity must be "fixed" or "either", not {polarity!r}')
     formula = METRICS[metric]
-    if polarity == "fixed":
-        return formula(counts)
-    return array_namespace(counts.both).maximum(formula(counts), formula(counts.complement))
+    with exactly(counts.both):
+        if polarity == "fixed":
+            return formula(counts)
+        return array_namespace(counts.both).maximum(formula(counts), formula(counts.complement))
 
 
 def _accuracy(counts: Counts) -> Array:

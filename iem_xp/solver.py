@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +63,11 @@ def _update(config: IEMConfig, colours: Array, masks: Array) -> Array:
     return update(Scene.of(colours, config), masks)
 
 
+def _of_an_update(config: IEMConfig) -> IEMConfig:
+    """The same for all configurations whose updates are the same, lest they be compiled anew."""
+    return replace(config, iterations=0, init_sides=(1,), choose="image")
+
+
 def ascend(scene: Scene, masks: Array) -> Ascent:
     """All updates of one batch, ``config.iterations`` of them or as many as it takes to know the last.
 
@@ -82,11 +88,11 @@ def ascend(scene: Scene, masks: Array) -> Ascent:
     index = np.arange(masks.shape[0])  # of the images that are in the batch
     earlier: dict[int, Array] = {}
     left = []
-    advance = compiled(_update, masks)
+    advance, settings = compiled(_update, masks), _of_an_update(scene.config)
     for step in range(1, iterations + 1):
         if not len(index):
             break
-        masks = advance(scene.config, scene.colours, masks) if advance else update(scene, masks)
+        masks = advance(settings, scene.colours, masks) if advance else update(scene, masks)
         due = [period for period in PERIODS if (iterations - step) % period == 0]
         equal = [xp.all(masks == earlier[period], axis=(1, 2)) for period in due if period in earlier]
         earlier.update(dict.fromkeys(due, masks))

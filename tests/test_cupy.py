@@ -233,7 +233,9 @@ def test_images_are_checked_where_they_are(images):
 
 
 def test_masks_are_checked_where_they_are(images, masks):
-    assert check_masks(masks, images) is masks
+    checked = check_masks(masks, images)
+    assert type(checked) is cupy.ndarray
+    assert checked.data.ptr == masks.data.ptr
     with pytest.raises(ValueError, match=r"masks of shape \(1, 24, 20\) do not fit"):
         check_masks(masks[0], images)
     with pytest.raises(TypeError, match=r"masks must be bool, or integers.*not float64"):

@@ -174,6 +174,7 @@ def test_the_second_gpu_works_alone(cupy, second_gpu, rng):
         there = cupy.asarray(images)
     result = segment(there, SHORT)  # while the first is the current one
     assert all(array.device.id == 1 for array in vars(result).values())
+    assert metrics.iou(result.masks, result.masks, polarity="either").device.id == 1
     np.testing.assert_array_equal(result.masks.get(), expected.masks)
     np.testing.assert_array_equal(segment(images, SHORT, device=second_gpu).masks, expected.masks)
 

@@ -1,10 +1,24 @@
 """Whole searches, formulas and metrics in every array library: what NumPy gives, where the images are."""
 
+from contextlib import contextmanager
+from functools import partial
+
 import numpy as np
 import pytest
 
 import scenes
-from iem_xp import IEMConfig, inpaint, inpainting_error, memory, metrics, objective, segment
+from counting import Array
+from iem_xp import (
+    IEMConfig,
+    centred_square,
+    inpaint,
+    inpainting_error,
+    memory,
+    metrics,
+    objective,
+    segment,
+    update,
+)
 
 METRICS = [metrics.accuracy, metrics.iou, metrics.mean_iou, metrics.dice]
 
@@ -129,3 +143,35 @@ def test_the_metrics(backend, rng, metric, polarity):
 def test_the_metrics_of_no_images(backend, metric):
     none = backend.asarray(np.zeros((0, 3, 4), dtype=bool))
     assert backend.to_numpy(metric(none, none)).shape == (0,)
+
+
+def test_nothing_is_computed_but_on_the_device_of_the_arrays(rng, monkeypatch, stand_in):
+    """CuPy computes on its current device, wherever arrays are: every launch has to be within `exactly`."""
+    inside, launched, write = [], [], stand_in.write
+
+    @contextmanager
+    def on_device(array):
+        inside.append(array)
+        yield
+        inside.pop()
+
+    def watch(*call, **costs):
+        if costs.get("launches"):
+            launched.append(bool(inside) and isinstance(inside[-1], Array))
+        write(*call, **costs)
+
+    for module in ("segmentation", "solver", "formulas", "metrics"):
+        monkeypatch.setattr(f"iem_xp.{module}.exactly", on_device)
+    monkeypatch.setattr(stand_in, "write", watch)
+    config, values = IEMConfig(iterations=2, init_sides=92), scenes.images(rng, 2)
+    images = stand_in.asarray(values)
+    masks = segment(images, config).masks
+    formulas = (inpaint, inpainting_error, objective, update)
+    calls = [partial(formula, images, masks, config) for formula in formulas]
+    calls += [partial(metric, masks, masks, polarity="either") for metric in METRICS]
+    calls += [partial(segment, given, config, device="gpu:1") for given in (values, images)]
+    for call in [partial(segment, images, config), partial(centred_square, images, 78), *calls]:
+        launched.clear()
+        call()
+        assert launched, call
+        assert all(launched), call

@@ -75,6 +75,24 @@ def test_no_iterations_keep_the_initial_masks(backend, rng):
     np.testing.assert_array_equal(backend.to_numpy(result.updates), [0, 0])
 
 
+def test_an_update_is_compiled_once_for_all_configurations_that_do_not_change_it(rng, monkeypatch):
+    jax = pytest.importorskip("jax", reason="JAX is not installed")
+    traced, update = [], solver.update
+
+    def watch(scene, masks):
+        traced.append(masks.shape)
+        return update(scene, masks)
+
+    monkeypatch.setattr(solver, "update", watch)
+    images, masks = (
+        jax.numpy.asarray(array) for array in (scenes.images(rng, 1, 7, 13), np.ones((1, 7, 13)))
+    )
+    common = {"iterations": 2, "init_sides": (44,), "choose": "dataset"}
+    for other in ({}, {"iterations": 3}, {"init_sides": (78, 92)}, {"choose": "image"}, {"smooth": False}):
+        solver.ascend(scene_of(images, IEMConfig(**{**common, **other})), masks > 0)
+    assert len(traced) == 2  # the first, and the one without smoothing
+
+
 # Retirement
 
 
