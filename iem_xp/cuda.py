@@ -31,9 +31,9 @@ def load_cupy() -> Any:
         if driver is None:
             raise NoGPUError(
                 "CuPy is not installed, and there is no NVIDIA driver either",
-                "with an NVIDIA GPU, install its driver, then: pip install 'iem-xp[gpu]'",
+                "with an NVIDIA GPU, install its driver, then: pip install 'cupy-cuda12x[ctk]'",
             )
-        raise NoGPUError("CuPy is not installed", "install it with: pip install 'iem-xp[gpu]'")
+        raise NoGPUError("CuPy is not installed", "install it with: pip install 'cupy-cuda12x[ctk]'")
     if driver is None and "rocm" not in _cupy_package():
         raise NoGPUError(
             "there is no NVIDIA driver",
@@ -42,7 +42,7 @@ def load_cupy() -> Any:
     if len(packages) > 1:
         raise DeviceError(
             f"{' and '.join(packages)} are both installed and overwrite each other's files",
-            f"remove them with: pip uninstall -y {' '.join(packages)}; then: pip install 'iem-xp[gpu]'",
+            f"remove them with: pip uninstall -y {' '.join(packages)}; then: pip install 'cupy-cuda12x[ctk]'",
         )
     reinstall = f"reinstall it with: pip install --force-reinstall --no-deps {_cupy_package()}"
     if not has_cupy():

@@ -62,7 +62,7 @@ def resolve_device(name: str) -> tuple[str, str]:
     ValueError
         If `name` is none of the above.
     """
-    kind, _, index = name.partition(":")
+    kind, _, index = str(name).partition(":")
     if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and index.isdecimal()):
         raise ValueError(f'device must be "auto", "cpu", "gpu" or "gpu:N", not {name!r}')
     if kind == "cpu":

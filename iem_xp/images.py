@@ -200,6 +200,8 @@ def _decode(data: bytes) -> Photograph:
         raise ImageError(f"not an image, or of a format that Pillow cannot read{hint}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"has too many pixels; shrink it first ({error})") from error
+    except MemoryError as error:
+        raise ImageError("too little memory to decode it; fewer --workers need less") from error
     except Exception as error:  # Decoders meet damaged files with errors of every type.
         raise ImageError(f"cannot be decoded: {str(error) or type(error).__name__}") from error
     notes = [f"first of {frames} frames"] if frames > 1 else []

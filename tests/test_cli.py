@@ -447,7 +447,7 @@ def test_when_all_fail_no_square_is_claimed() -> None:
         (["photos", "-o", "photos"], "the folder of the run; use another -o"),
         ([], "INPUT"),
         (["photos", "--sigmma", "2"], "--sigma"),
-        (["photos", "--device", "banana"], "--device banana"),
+        (["photos", "--device", "banana"], 'must be "auto", "cpu", "gpu" or "gpu:N", not \'banana\''),
         (["photos", "--init-sides", "44;78"], "44,78,92"),
         (["photos", "--init-sides", "44,44"], "init_sides"),
         (["photos", "--kernel-size", "4"], "kernel_size must be odd"),
@@ -475,7 +475,7 @@ def test_a_gpu_that_cannot_be_had_is_an_error_with_its_remedy(monkeypatch: pytes
     result = run("segment", "photos", "--device", "gpu")
     assert result.exit_code == 2
     assert "--device gpu: CuPy is not installed, and there is no NVIDIA driver" in result.stderr
-    assert "pip install 'iem-xp[gpu]'" in result.stderr
+    assert "pip install 'cupy-cuda12x[ctk]'" in result.stderr
     assert not Path("iem-run").exists()
 
 
@@ -725,6 +725,12 @@ def test_the_demo_shows_where_its_contact_sheet_is(here: Path) -> None:
     assert again.exit_code == 0
     assert "6 done before" in again.stdout
     assert sheet.read_bytes() == written
+
+
+def test_a_demo_on_a_gpu_that_cannot_be_had_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_no_cupy(monkeypatch)
+    assert run("demo", "-o", "show", "--device", "gpu").exit_code == 2
+    assert not Path("show").exists()
 
 
 def test_the_demo_touches_nothing_of_the_user_s() -> None:

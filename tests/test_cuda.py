@@ -54,13 +54,15 @@ def test_without_cupy_and_driver_both_are_named(monkeypatch):
     pretend_no_cupy(monkeypatch)
     assert refusal(cuda.load_cupy) == (
         "CuPy is not installed, and there is no NVIDIA driver either; "
-        "with an NVIDIA GPU, install its driver, then: pip install 'iem-xp[gpu]'"
+        "with an NVIDIA GPU, install its driver, then: pip install 'cupy-cuda12x[ctk]'"
     )
 
 
 def test_without_cupy_but_with_a_driver_cupy_is_to_be_installed(monkeypatch):
     pretend_no_cupy(monkeypatch, driver="12.4")
-    assert refusal(cuda.load_cupy) == "CuPy is not installed; install it with: pip install 'iem-xp[gpu]'"
+    assert (
+        refusal(cuda.load_cupy) == "CuPy is not installed; install it with: pip install 'cupy-cuda12x[ctk]'"
+    )
 
 
 def test_a_folder_that_cupy_left_behind_is_no_cupy(monkeypatch):
@@ -73,7 +75,7 @@ def test_two_packages_with_cupy_are_an_error_that_says_how_to_get_one(monkeypatc
     pretend_cupy(monkeypatch, packages=("cupy-cuda11x", "cupy-cuda12x"))
     assert refusal(cuda.load_cupy) == (
         "cupy-cuda11x and cupy-cuda12x are both installed and overwrite each other's files; "
-        "remove them with: pip uninstall -y cupy-cuda11x cupy-cuda12x; then: pip install 'iem-xp[gpu]'"
+        "remove them with: pip uninstall -y cupy-cuda11x cupy-cuda12x; then: pip install 'cupy-cuda12x[ctk]'"
     )
 
 

@@ -12,7 +12,7 @@ def test_cpu_is_always_there():
     assert resolve_device("cpu") == ("cpu", "as asked")
 
 
-@pytest.mark.parametrize("name", ["nonsense", "cuda", "GPU", "gpu:", "gpu:x", "gpu:-1", "cpu:0", "auto:1"])
+@pytest.mark.parametrize("name", ["nonsense", 3, "cuda", "GPU", "gpu:", "gpu:x", "gpu:-1", "cpu:0", "auto:1"])
 def test_an_unknown_device_is_an_error_that_lists_the_known(name):
     with pytest.raises(ValueError, match=f'"auto", "cpu", "gpu" or "gpu:N", not {name!r}'):
         resolve_device(name)
@@ -28,7 +28,7 @@ def test_gpu_means_the_first(monkeypatch):
 def test_without_cupy_a_gpu_is_an_error_that_says_what_to_install(monkeypatch, name):
     pretend_no_cupy(monkeypatch, driver="12.4")
     with pytest.raises(
-        DeviceError, match=r"CuPy is not installed; install it with: pip install 'iem-xp\[gpu\]'"
+        DeviceError, match=r"CuPy is not installed; install it with: pip install 'cupy-cuda12x\[ctk\]'"
     ):
         resolve_device(name)
 

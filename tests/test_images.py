@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from iem_xp import images as module
 from iem_xp.images import (
     SUFFIXES,
     ImageError,
@@ -291,6 +292,15 @@ def test_what_cannot_be_used_is_refused_with_its_cause(tmp_path, data, cause):
     path.write_bytes(data)
     with pytest.raises(ImageError, match=rf"broken\.jpg: .*{cause}"):
         read_image(path)
+
+
+def test_for_want_of_memory_the_file_is_not_blamed(monkeypatch):
+    def fail(data):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "_first_frame", fail)
+    with pytest.raises(ImageError, match=r"^too little memory to decode it; fewer --workers"):
+        read_image(encode(RGB, "PNG"))
 
 
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path):

@@ -664,7 +664,8 @@ def test_an_image_too_large_for_the_host_fails_alone(
     made = session(tmp_path / "run", sources(folder))
     assert (made.tally.done, made.tally.failed) == (6, 1)
     (failed,) = (row for row in rows(tmp_path / "run") if row["status"] == "failed")
-    assert failed["error"] == f"{folder / 'huge.png'}: {message or 'out of memory'}"
+    cause = message or "out of memory"
+    assert failed["error"] == f"{folder / 'huge.png'}: {cause}; fewer --workers need less"
 
 
 # ---- What is held

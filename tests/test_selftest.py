@@ -63,7 +63,7 @@ def test_what_is_not_installed_is_missing(monkeypatch):
     assert {name: result.problem for name, result in found.items() if result.status == "missing"} == {
         "fused": "the fused engine needs Numba",
         "cupy gpu": "CuPy is not installed, and there is no NVIDIA driver either; "
-        "with an NVIDIA GPU, install its driver, then: pip install 'iem-xp[gpu]'",
+        "with an NVIDIA GPU, install its driver, then: pip install 'cupy-cuda12x[ctk]'",
         "a-library": "a-library is not installed",
     }
 

@@ -48,12 +48,13 @@ def command(output: Path, overwrite: bool, device: str) -> None:
     others = {path.name for path in output.iterdir()} - OWN if output.is_dir() else set()
     if others:
         raise click.UsageError(f"{output}: holds {min(others)}, which is no part of a demo; use another -o")
+    method = search(settings, take_device(device))
     with messages():
         summary = segment_folder(
             find_images([str(_unpack(photographs))], suffixes=frozenset({".jpg"})),
             output / "run",
             settings,
-            search(settings, take_device(device)),
+            method,
             outputs=OUTPUTS,
             total=len(SAMPLES),
             overwrite=overwrite,

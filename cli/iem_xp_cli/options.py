@@ -108,8 +108,10 @@ def take_device(name: str) -> str:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuntimeWarning)
             device, reason = resolve_device(name)
-    except (DeviceError, ValueError) as error:
+    except DeviceError as error:
         raise click.UsageError(f"--device {name}: {error}") from error
+    except ValueError as error:
+        raise click.UsageError(f"--device: {error}") from error
     for warning in caught:
         click.echo(f"warning: {warning.message}", err=True)
     click.echo(f"device: {device} ({reason})", err=True)

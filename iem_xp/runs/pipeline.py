@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from iem_xp.images import ImageError, Pixels, load_formats, read_image
-from iem_xp.memory import useful_size
+from iem_xp.memory import OutOfMemoryError, useful_size
 from iem_xp.runs.flow import Flow
 from iem_xp.runs.methods import Method, Search
 from iem_xp.runs.naming import Source
@@ -291,6 +291,7 @@ class Segmenter:
 
     def _fail(self, source: Source, error: ImageError | MemoryError) -> None:
         if not isinstance(error, ImageError):
-            error = ImageError(f"{source.path}: {str(error) or 'out of memory'}")
+            remedy = "" if isinstance(error, OutOfMemoryError) else "; fewer --workers need less"
+            error = ImageError(f"{source.path}: {str(error) or 'out of memory'}{remedy}")
         self.run.record_failed(source, str(error))
         self.tally.failed += 1
