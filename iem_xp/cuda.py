@@ -8,7 +8,6 @@ import re
 import sys
 from contextlib import suppress
 from functools import cache
-from importlib import metadata
 from typing import Any
 
 from iem_xp.arrays import DeviceError, has_cupy, import_cupy
@@ -58,6 +57,8 @@ def load_cupy() -> Any:
 @cache
 def cupy_packages() -> list[str]:
     """Names of the packages with CuPy that are installed, such as "cupy-cuda12x"."""
+    from importlib import metadata  # slow to import, and seldom needed
+
     names = {distribution.name for distribution in metadata.distributions()}
     return sorted(name for name in names if re.fullmatch(r"cupy(-(cuda|rocm).+)?", name))
 

@@ -7,7 +7,7 @@ passes over memory, is three kernels, in ``kernels.cu``.
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,5 +104,5 @@ def _run(name: str, scene: Scene, *arguments: Array | np.generic) -> None:
 @cache
 def kernel(xp: Any, name: str) -> Any:
     """Kernel of ``kernels.cu``, which a library compiles when it is first run."""
-    source = resources.files("iem_xp").joinpath("kernels.cu").read_text(encoding="utf-8")
+    source = Path(__file__).with_suffix(".cu").read_text(encoding="utf-8")
     return xp.RawKernel(source, name, options=OPTIONS)

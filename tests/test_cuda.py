@@ -1,5 +1,6 @@
 import importlib.util
 import sys
+from importlib import metadata
 from importlib.machinery import ModuleSpec
 
 import pytest
@@ -104,7 +105,7 @@ def test_packages_with_cupy_are_found_by_their_names(monkeypatch):
             self.name = name
 
     names = ["numpy", "cupy-cuda12x", "cupy-xarray", "cupy", "cupy-rocm-7-0", "cupy-cuda12x"]
-    monkeypatch.setattr(cuda.metadata, "distributions", lambda: map(Distribution, names))
+    monkeypatch.setattr(metadata, "distributions", lambda: map(Distribution, names))
     assert cuda.cupy_packages.__wrapped__() == ["cupy", "cupy-cuda12x", "cupy-rocm-7-0"]
 
 
