@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from common import files_of, photographs
 
 import iem_xp
-from iem_xp import metrics
+from iem_xp import arrays, metrics
 from iem_xp.arrays import Array, to_host
 
 COUNT = 25
@@ -29,18 +31,9 @@ def strict(images: np.ndarray) -> Array:
     return array_api_strict.asarray(images, device=array_api_strict.Device("device1"))
 
 
-def jax(images: np.ndarray) -> Array:
-    """Arrays of JAX."""
-    import jax.numpy
-
-    return jax.numpy.asarray(images)
-
-
-def torch(images: np.ndarray) -> Array:
-    """Arrays of PyTorch."""
-    import torch
-
-    return torch.asarray(images)
+def asarray(package: str, images: np.ndarray) -> Array:
+    """Arrays of a package, on its default device."""
+    return import_module(arrays.LIBRARIES[package]).asarray(images)
 
 
 def search(images: Array, side: int) -> Array:
@@ -60,9 +53,9 @@ def compiled(images: Array, side: int) -> Array:
 
 LIBRARIES: dict[str, tuple[Callable[[np.ndarray], Array], Callable[[Array, int], Array]]] = {
     "array-api-strict": (strict, search),
-    "torch": (torch, search),
-    "jax compiled": (jax, compiled),
-    "jax": (jax, search),
+    "torch": (partial(asarray, "torch"), search),
+    "jax compiled": (partial(asarray, "jax"), compiled),
+    "jax": (partial(asarray, "jax"), search),
 }
 
 

@@ -213,8 +213,7 @@ def free_memory(array: Array) -> int | None:
     What the library's pool holds and does not use counts as free.
     """
     if is_cupy_array(array):
-        import cupy
-
+        cupy = import_cupy()
         with array.device:
             free, _ = cupy.cuda.runtime.memGetInfo()
             pool = cupy.get_default_memory_pool()
@@ -237,7 +236,6 @@ def release_memory(array: Array) -> None:
     """Give back what nobody refers to any more, and, on its device, what CuPy's pool holds unused."""
     gc.collect()
     if is_cupy_array(array):
-        import cupy
-
+        cupy = import_cupy()
         with array.device:
             cupy.get_default_memory_pool().free_all_blocks()

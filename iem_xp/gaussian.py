@@ -93,15 +93,14 @@ class _Banded:
 
     def on_rows(self, planes: Array) -> Array:
         # All leading axes as one: a library has less to do, of which some make many steps.
-        xp = self._xp
-        stack = xp.reshape(planes, (-1, *planes.shape[-2:]))
-        products = [tile @ stack[:, band, :] for band, tile in self._tiles]
-        result = xp.concat(products, axis=1) if len(products) > 1 else products[0]
-        return xp.reshape(result, planes.shape)
+        stack = self._xp.reshape(planes, (-1, *planes.shape[-2:]))
+        return self._joined([tile @ stack[:, band, :] for band, tile in self._tiles], planes)
 
     def on_columns(self, planes: Array) -> Array:
-        xp = self._xp
-        lines = xp.reshape(planes, (-1, planes.shape[-1]))
-        products = [lines[:, band] @ tile.T for band, tile in self._tiles]
-        result = xp.concat(products, axis=1) if len(products) > 1 else products[0]
-        return xp.reshape(result, planes.shape)
+        lines = self._xp.reshape(planes, (-1, planes.shape[-1]))
+        return self._joined([lines[:, band] @ tile.T for band, tile in self._tiles], planes)
+
+    def _joined(self, products: list[Array], planes: Array) -> Array:
+        """Products of all tiles, as one array of the shape of `planes`."""
+        result = self._xp.concat(products, axis=1) if len(products) > 1 else products[0]
+        return self._xp.reshape(result, planes.shape)
