@@ -168,6 +168,11 @@ def restore_mask(mask: Mask, height: int, width: int) -> Mask:
     return np.asarray(soft.resize((width, height), Image.Resampling.BICUBIC)) > 127
 
 
+def restore_probability(probability: Pixels, height: int, width: int) -> Pixels:
+    """Bring probabilities at work, uint8 (h, w) with 255 for 1, to the size of their image: bicubic."""
+    return np.asarray(Image.fromarray(probability).resize((width, height), Image.Resampling.BICUBIC))
+
+
 def encode_png(pixels: Pixels) -> bytes:
     """Encode a uint8 array (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA as a PNG file."""
     file = BytesIO()

@@ -14,8 +14,9 @@ import click
 from iem_xp import segment as segment_array
 from iem_xp.engines import EngineOption
 from iem_xp.images import SUFFIXES, ImageError, encode_mask, read_image
-from iem_xp.runs.pipeline import PER_WORKER, held_for_gpu
-from iem_xp.runs.records import FOLDERS
+from iem_xp.memory import useful_size
+from iem_xp.runs.pipeline import PER_WORKER
+from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import ImageSearch, find_images
 from iem_xp.runs.store import Run
@@ -49,7 +50,7 @@ from iem_xp_cli.session import LISTED, left_out, messages, printable, search, se
     "--batch-size",
     type=click.IntRange(min=1),
     default=None,
-    show_default=f"{PER_WORKER} for each worker; for a GPU {held_for_gpu(128):,}, fewer if --size is larger",
+    show_default=f"{PER_WORKER} for each worker; for a GPU {2 * useful_size((128, 128, 3), cached=False):,}, fewer if --size is larger",
     help="Images held in memory at a time, at their working size; an interruption costs at most these. A GPU "
     "computes up to half of them together, as its memory allows.",
 )
@@ -95,7 +96,8 @@ def command(
     Exit status: 0 all well, 1 some images failed or the disk did, 2 wrong usage, 130 interrupted.
     """
     settings = collect_settings(preset, config, options)
-    outputs = [name for name, wanted in zip(FOLDERS, (cutout, overlay, inpainted), strict=True) if wanted]
+    wanted: dict[Output, bool] = {"cutout": cutout, "overlay": overlay, "inpainted": inpainted}
+    outputs = [name for name in wanted if wanted[name]]
     if "-" in inputs:
         if len(inputs) > 1 or output or outputs or as_json or limit:
             raise click.UsageError("- reads one image and writes one mask: no other INPUT, output or summary")

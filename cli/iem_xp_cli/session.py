@@ -156,7 +156,6 @@ def segment_folder(
                 f"the same command{' without --overwrite' if overwrite else ''} continues"
             ) from None
         tally, seconds = segmenter.tally, time.perf_counter() - start
-        sides = settings.config.init_sides
         return {
             "run": str(folder),
             "done": tally.done,
@@ -169,7 +168,7 @@ def segment_folder(
             "device": method.device,
             "engine": method.engine,
             "workers": workers,
-            "init_side": sides[0] if len(sides) == 1 else run.get_meta("init_side"),
+            "init_side": method.sides[0] if len(method.sides) == 1 else run.get_meta("init_side"),
             "mean_inpainting_error": run.mean_inpainting_error(),
             "stages": {stage: round(spent, 3) for stage, spent in tally.stages.items()},
             "fit": settings.fit,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from iem_xp.config import IEMConfig
-from iem_xp.images import Fit, Mask, Pixels, check_fit, fit_image, restore_mask
+from iem_xp.images import Fit, Mask, Pixels, check_fit, fit_image, restore_mask, restore_probability
 
 
 class SettingsError(ValueError):
@@ -44,6 +44,12 @@ class Settings:
     def at_own_size(self, mask: Mask, height: int, width: int) -> Mask:
         """Working mask at the size of its image; that of a crop stays, for of the rest nothing is known."""
         return mask if self.fit == "crop" else restore_mask(mask, height, width)
+
+    def probability_at_own_size(self, probability: Pixels, height: int, width: int) -> Pixels:
+        """The same for probabilities, uint8 (h, w) with 255 for 1."""
+        if self.fit == "crop":
+            return probability
+        return restore_probability(probability, height, width)
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by name, flat, as JSON values."""

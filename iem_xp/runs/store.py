@@ -16,7 +16,7 @@ from iem_xp.runs.naming import Source, distinct
 from iem_xp.runs.records import FOLDERS, Candidate, Counts, Entry, Failure
 
 _FILE = "run.sqlite"
-_OWN_FOLDERS = ("masks", "refined", "models", *FOLDERS.values())
+_OWN_FOLDERS = ("masks", "refined", "rounds", "models", *FOLDERS.values())
 
 
 class Run:
