@@ -37,7 +37,8 @@ _TYPES: dict[str, Any] = {
 }
 _HELP = {
     "size": "Shorter side of the images at work, in pixels.",
-    "fit": "whole: all of the image, its aspect ratio kept. crop: the paper's central square, masked alone.",
+    "fit": "whole: all of the image, its aspect ratio kept. crop: the paper's central square, masked alone. "
+    "squash: all of the image, made square.",
     "iterations": "Updates of each mask.",
     "init_sides": "Sides of the initial squares, in pixels at a shorter side of 128.",
     "choose": "Take the initial square that is best for the whole data set, or for each image.",

@@ -26,7 +26,7 @@ class Settings:
     config : IEMConfig
     size : int
         Shorter side at work, in pixels, >= 1.
-    fit : {"whole", "crop"}
+    fit : {"whole", "crop", "squash"}
         As in `iem_xp.images.fit_image`.
     """
 
