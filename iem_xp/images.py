@@ -250,8 +250,7 @@ def _stretch(values: NDArray[Any]) -> Pixels:
         raise ImageError("has values that are not finite (NaN or infinity)")
     values = values.astype(np.float64)
     low, high = values.min(), values.max()
-    stretched: Pixels = np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
-    return stretched
+    return np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

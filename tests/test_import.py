@@ -64,6 +64,11 @@ ABOVE = [
     "datasets",
     "evaluation",
     "reproduction",
+    "trainers",
+    "pseudo_labels",
+    "models",
+    "prediction",
+    "refinement",
 ]
 """What is built on the core, from the ground up."""
 

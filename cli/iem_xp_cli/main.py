@@ -13,6 +13,8 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "segment": "Find a mask for every image, without labels or training.",
+    "refine": "Train a network on the best masks of a run, and mask all its images anew.",
+    "predict": "Find masks with a network that refine trained.",
     "evaluate": "Compare masks with true masks or boxes.",
     "reproduce": "Reproduce the paper's tables on a data set.",
     "demo": "Segment a few sample photographs and show the result.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -55,6 +56,12 @@ class Settings:
         """All settings by name, flat, as JSON values."""
         return {**asdict(self.config), "size": self.size, "fit": self.fit}
 
+    @classmethod
+    def of_configuration(cls, configuration: Mapping[str, Any]) -> Self:
+        """Settings in the configuration of a run, which has more."""
+        own = cls()
+        return own.updated({name: configuration[name] for name in own.as_dict() if name in configuration})
+
     def updated(self, values: Mapping[str, Any]) -> Self:
         """Settings with some replaced, by the names of `as_dict`; hyphens pass for underscores.
 
@@ -76,6 +83,16 @@ class Settings:
             return replace(self, config=config, **{k: v for k, v in values.items() if k in own})
         except (TypeError, ValueError) as error:
             raise SettingsError(str(error)) from error
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Lines on what differs between two configurations, of which one was stored as JSON."""
+    now = json.loads(json.dumps(now))
+    return [
+        f"  {key}: {json.dumps(there.get(key))} there, {json.dumps(now.get(key))} now"
+        for key in {**there, **now}
+        if there.get(key) != now.get(key)
+    ]
 
 
 PRESETS: dict[str, Settings] = {"paper": Settings(fit="crop")}
