@@ -55,6 +55,7 @@ ABOVE = [
     "metrics",
     "selftest",
     "files",
+    "ordered",
     "images",
     "rendering",
     "labels",
@@ -64,6 +65,7 @@ ABOVE = [
     "datasets",
     "evaluation",
     "reproduction",
+    "trainers",
 ]
 """What is built on the core, from the ground up."""
 
