@@ -42,7 +42,6 @@ class Network:
         As for `Search`.
     """
 
-
     def __init__(
         self,
         model: Model,

@@ -55,6 +55,7 @@ ABOVE = [
     "metrics",
     "selftest",
     "files",
+    "ordered",
     "images",
     "rendering",
     "labels",
