@@ -13,7 +13,7 @@ from typing import Any, Self
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.database import UNFINISHED, Database, RunError, stored_path, stored_text
 from iem_xp.runs.naming import Source, distinct
-from iem_xp.runs.records import FOLDERS, Candidate, Counts, Entry, Failure
+from iem_xp.runs.records import FOLDERS, Candidate, Counts, Entry, Failure, Ranked
 
 _FILE = "run.sqlite"
 _OWN_FOLDERS = ("masks", "refined", "models", *FOLDERS.values())
@@ -117,18 +117,13 @@ class Run:
         differing = [key for key in {**there, **now} if there.get(key) != now.get(key)]
         if differing:
             run.close()
-            lines = [
-                f"  {key}: {json.dumps(there.get(key))} there, {json.dumps(now.get(key))} now"
+            lines = "".join(
+                f"  {key}: {json.dumps(there.get(key))} there, {json.dumps(now.get(key))} now\n"
                 for key in differing
-            ]
+            )
             raise RunError(
-                "\n".join(
-                    [
-                        f"{folder}: was made with another configuration",
-                        *lines,
-                        "use another -o to keep it, or --overwrite to replace it",
-                    ]
-                )
+                f"{folder}: was made with another configuration\n{lines}"
+                "use another -o to keep it, or --overwrite to replace it"
             )
         return run
 
@@ -264,6 +259,15 @@ class Run:
         )
         for path, mask, *known in self._database.execute(query):
             yield Entry(Source(Path(os.fsdecode(path)), os.fsdecode(mask)), *known)
+
+    def ranked(self) -> Iterator[Ranked]:
+        """Iterate over the images that are done, from the highest inpainting error; ties by mask's name."""
+        query = (
+            "SELECT path, mask, width, height, inpainting_error, init_side FROM images"
+            " WHERE status = 'done' ORDER BY inpainting_error DESC, mask"
+        )
+        for path, mask, *known in self._database.execute(query):
+            yield Ranked(Source(Path(os.fsdecode(path)), os.fsdecode(mask)), *known)
 
     def failures(self, limit: int = -1) -> list[Failure]:
         """List the images that failed, by path; all of them, or the first so many."""
