@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.format import write_array_header_1_0
@@ -101,8 +101,7 @@ class Exported:
     failed: list[Failure] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Label:
+class _Label(NamedTuple):
     image: Pixels
     mask: Mask
     share: float
@@ -128,7 +127,6 @@ def export_labels(
     ----------
     run : Run
     folder : Path
-        Where the files go; it is made.
     top : int
         Labels wanted, >= 1; if there are fewer, all are taken.
     curation : Curation, optional

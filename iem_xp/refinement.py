@@ -107,13 +107,8 @@ class Refinement:
             begun = run.folder.glob("models/*"), run.folder.glob("rounds/*/models/*")
             if any(is_begun(model) for models in begun for model in models):
                 raise RunError(
-                    "\n".join(
-                        [
-                            f"{run.folder}: was refined with another configuration",
-                            *lines,
-                            "use --overwrite to replace refined/, rounds/ and the network; masks/ stays",
-                        ]
-                    )
+                    f"{run.folder}: was refined with another configuration\n{lines}"
+                    "use --overwrite to replace refined/, rounds/ and the network; masks/ stays"
                 )
             there = None
         if there is None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -19,7 +20,9 @@ from iem_xp.runs.store import Run
 from iem_xp_cli.options import Command, workers_option
 from iem_xp_cli.session import listed, progress
 
-_SHARE = click.FloatRange(0, 1)
+
+def _share_option(flag: str, default: float, text: str) -> Callable[[Command], Command]:
+    return click.option(flag, type=click.FloatRange(0, 1), default=default, show_default=True, help=text)
 
 
 def curation_options(command: Command) -> Command:
@@ -27,8 +30,8 @@ def curation_options(command: Command) -> Command:
     for option in (
         click.option("--fill-holes", is_flag=True, help="Fill background that does not reach the border."),
         click.option("--largest-component", is_flag=True, help="Keep a mask's largest connected part only."),
-        click.option("--max-share", type=_SHARE, default=1.0, help="Leave out labels with more foreground."),
-        click.option("--min-share", type=_SHARE, default=0.0, help="Leave out labels with less foreground."),
+        _share_option("--max-share", 1.0, "Leave out labels with more foreground than this share."),
+        _share_option("--min-share", 0.0, "Leave out labels with less foreground than this share."),
     ):
         command = option(command)
     return command
@@ -39,9 +42,7 @@ def take_curation(options: dict[str, Any]) -> Curation:
     try:
         return Curation(**{field.name: options.pop(field.name) for field in fields(Curation)})
     except ValueError as error:
-        raise click.UsageError(
-            str(error).replace("min_share", "--min-share").replace("max_share", "--max-share")
-        ) from error
+        raise click.UsageError(re.sub(r"(min|max)_share", r"--\1-share", str(error))) from error
 
 
 @click.command("export-labels")
@@ -106,4 +107,4 @@ def remarks(exported: Exported, top: int, waiting: int) -> Iterator[str]:
         yield f"left out, {cause}: {count} image(s)"
     yield from listed("failed", (failure.error for failure in exported.failed), len(exported.failed))
     if exported.count < top:
-        yield f"{exported.count} labels instead of {top}: the run has no more"
+        yield f"{exported.count} labels instead of {top}: there are no more"

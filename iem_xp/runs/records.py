@@ -84,8 +84,6 @@ class Ranked(NamedTuple):
     inpainting_error: float
     init_side: int
 
-
-class Failure(NamedTuple):
     """An image that failed, and why."""
 
     path: Path

@@ -116,13 +116,8 @@ class Run:
         if lines := differences(run.get_meta("configuration"), configuration):
             run.close()
             raise RunError(
-                "\n".join(
-                    [
-                        f"{folder}: was made with another configuration",
-                        *lines,
-                        "use another -o to keep it, or --overwrite to replace it",
-                    ]
-                )
+                f"{folder}: was made with another configuration\n{lines}"
+                "use another -o to keep it, or --overwrite to replace it"
             )
         return run
 
