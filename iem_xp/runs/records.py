@@ -84,6 +84,8 @@ class Ranked(NamedTuple):
     inpainting_error: float
     init_side: int
 
+
+class Failure(NamedTuple):
     """An image that failed, and why."""
 
     path: Path
