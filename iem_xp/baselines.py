@@ -96,10 +96,12 @@ class BaselineMethod:
     """
 
     device = "cpu"
+    serial = False
 
     def __init__(self, name: str, config: IEMConfig) -> None:
         self.name: str | None = name
         self.engine: str | None = None
+        self.sides = config.init_sides
         self._baseline = BASELINES[name]
         self._config = config
 
@@ -114,7 +116,7 @@ class BaselineMethod:
     def find(self, images: Pixels) -> list[Ascent]:
         """Find the masks from every initial square."""
         found = []
-        for side in self._config.init_sides:
+        for side in self.sides:
             starts = centred_square(images, side)
             found.append(np.stack([self._baseline(*pair) for pair in zip(images, starts, strict=True)]))
         # A search of no updates gives them back, with their inpainting errors.

@@ -71,11 +71,11 @@ def fit_box(box: Box, height: int, width: int, size: int, fit: Fit) -> Box:
     height, width : int
         Of the image.
     size, fit
-        As for `iem_xp.images.fit_image`. With "whole" a mask has its image's own size, and the box stays as
-        it is; with "crop" it is scaled with the image, and cut off with it.
+        As for `iem_xp.images.fit_image`. With "crop" the box is scaled with the image, and cut off with it;
+        otherwise a mask has its image's own size, and the box stays as it is.
     """
     check_fit(size, fit)
-    if fit == "whole":
+    if fit != "crop":
         return box
     short = min(height, width)
     spans = []

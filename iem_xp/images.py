@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from iem_xp.files import replacing
 
-Fit = Literal["whole", "crop"]
+Fit = Literal["whole", "crop", "squash"]
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
@@ -102,7 +102,7 @@ def check_fit(size: int, fit: Fit) -> None:
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ValueError(f"size must be at least 1, and a whole number, not {size!r}")
     if fit not in get_args(Fit):
-        raise ValueError(f'fit must be "whole" or "crop", not {fit!r}')
+        raise ValueError(f'fit must be "whole", "crop" or "squash", not {fit!r}')
 
 
 def fit_image(image: Pixels, size: int = 128, fit: Fit = "whole") -> Pixels:
@@ -113,10 +113,11 @@ def fit_image(image: Pixels, size: int = 128, fit: Fit = "whole") -> Pixels:
     image : uint8 array (H, W, 3) or (H, W)
     size : int
         Shorter side of the result, in pixels, >= 1.
-    fit : {"whole", "crop"}
+    fit : {"whole", "crop", "squash"}
         "whole" keeps the whole image and its aspect ratio; beyond 8 : 1 the longer side is `8 * size` and
         the shorter side less than `size`. "crop" is the preprocessing of the paper's tables: nearest
-        neighbour, longer side rounded down, central `size` x `size` square.
+        neighbour, longer side rounded down, central `size` x `size` square. "squash" makes the whole image
+        `size` x `size`, whatever its aspect ratio.
 
     Returns
     -------
@@ -166,6 +167,11 @@ def restore_mask(mask: Mask, height: int, width: int) -> Mask:
         return mask
     soft = Image.fromarray(_black_and_white(mask)).filter(ImageFilter.GaussianBlur(1))
     return np.asarray(soft.resize((width, height), Image.Resampling.BICUBIC)) > 127
+
+
+def restore_probability(probability: Pixels, height: int, width: int) -> Pixels:
+    """Bring probabilities at work, uint8 (h, w) with 255 for 1, to the size of their image: bicubic."""
+    return np.asarray(Image.fromarray(probability).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def encode_png(pixels: Pixels) -> bytes:
@@ -244,8 +250,7 @@ def _stretch(values: NDArray[Any]) -> Pixels:
         raise ImageError("has values that are not finite (NaN or infinity)")
     values = values.astype(np.float64)
     low, high = values.min(), values.max()
-    stretched: Pixels = np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
-    return stretched
+    return np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -266,6 +271,8 @@ def _working_shape(image: Pixels, size: int, fit: Fit) -> tuple[int, int]:
     if not image.size:
         raise ValueError(f"the image has no pixels: its shape is {image.shape}")
     check_fit(size, fit)
+    if fit == "squash":
+        return size, size
     height, width = image.shape[:2]
     short, long = sorted((height, width))
     if fit == "crop":

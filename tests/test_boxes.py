@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from iem_xp.boxes import Box, BoxError, box_iou, box_of, fit_box, read_boxes
-from iem_xp.images import fit_truth
+from iem_xp.images import Fit, fit_truth
 
 EMPTY = Box(0, 0, 0, 0)
 
@@ -79,9 +79,10 @@ def test_a_box_of_a_crop_is_where_its_pixels_are(
         assert all(abs(one - other) <= 1 for one, other in edges_of_both)
 
 
-def test_a_box_of_a_whole_image_stays() -> None:
+@pytest.mark.parametrize("fit", ["whole", "squash"])
+def test_a_box_of_a_whole_image_stays(fit: Fit) -> None:
     box = Box(1.5, 2, 30, 4)
-    assert fit_box(box, 40, 60, 16, "whole") == box
+    assert fit_box(box, 40, 60, 16, fit) == box
 
 
 def test_a_crop_cuts_a_box_off() -> None:

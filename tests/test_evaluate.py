@@ -238,7 +238,7 @@ def photographs(rng: np.random.Generator) -> None:
     save("true/broken.png", inside * 255)
 
 
-@pytest.mark.parametrize("fit", ["whole", "crop"])
+@pytest.mark.parametrize("fit", ["whole", "crop", "squash"])
 @pytest.mark.usefixtures("photographs")
 def test_a_run_is_compared_as_it_was_made(fit: str) -> None:
     quick = ["--fit", fit, "--size", "32", "--iterations", "20", "--device", "cpu", "-o", "run"]

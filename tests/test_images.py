@@ -378,7 +378,7 @@ def test_the_whole_image_keeps_its_aspect_ratio(height, width, size):
         assert long == 8 * size
 
 
-@given(sides, sides, st.integers(1, 64), st.sampled_from(["whole", "crop"]))
+@given(sides, sides, st.integers(1, 64), st.sampled_from(["whole", "crop", "squash"]))
 def test_truth_and_image_have_the_same_geometry(height, width, size, fit):
     image = np.zeros((height, width, 3), np.uint8)
     assert fit_truth(image[..., 0], size, fit).shape == fit_image(image, size, fit).shape[:2]
@@ -417,9 +417,26 @@ def test_a_hairline_neither_explodes_nor_vanishes():
     line = np.zeros((1, 30000, 3), np.uint8)
     assert fit_image(line).shape == (1, 1024, 3)
     assert fit_image(line, fit="crop").shape == (128, 128, 3)
+    assert fit_image(line, fit="squash").shape == (128, 128, 3)
 
 
-@pytest.mark.parametrize("fit", ["whole", "crop"])
+@given(sides, sides, st.integers(1, 64))
+def test_a_squashed_image_is_all_of_it_made_square(height, width, size):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    whole = Image.fromarray(image)
+    for resize, filter in ((fit_image, "BICUBIC"), (fit_truth, "NEAREST")):
+        expected = whole.resize((size, size), Image.Resampling[filter])
+        assert np.array_equal(resize(image, size, "squash"), np.asarray(expected))
+
+
+def test_a_squashed_mask_goes_back_to_the_shape_of_its_image():
+    mask = disc(40, 100, 0.3)
+    working = fit_truth(mask.astype(np.uint8), 32, "squash") > 0
+    restored = restore_mask(working, 40, 100)
+    assert (restored & mask).sum() / (restored | mask).sum() > 0.95
+
+
+@pytest.mark.parametrize("fit", ["whole", "crop", "squash"])
 def test_an_image_of_the_working_size_is_unchanged(fit):
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     assert np.array_equal(fit_image(image, 128, fit), image)
@@ -433,7 +450,7 @@ def test_an_image_of_the_working_size_is_unchanged(fit):
         (RGB[..., :2], {}, "shape"),
         (RGB[:, :0], {}, "no pixels"),
         (RGB, {"size": 0}, "size must be at least 1"),
-        (RGB, {"fit": "stretch"}, '"whole" or "crop"'),
+        (RGB, {"fit": "stretch"}, '"whole", "crop" or "squash"'),
     ],
 )
 def test_wrong_arguments_are_named(resize, image, options, message):

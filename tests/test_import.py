@@ -55,6 +55,7 @@ ABOVE = [
     "metrics",
     "selftest",
     "files",
+    "ordered",
     "images",
     "rendering",
     "labels",
@@ -64,6 +65,11 @@ ABOVE = [
     "datasets",
     "evaluation",
     "reproduction",
+    "trainers",
+    "pseudo_labels",
+    "models",
+    "prediction",
+    "refinement",
 ]
 """What is built on the core, from the ground up."""
 

@@ -10,6 +10,7 @@ import pytest
 from folders import touch
 from iem_xp.boxes import Box, BoxError
 from iem_xp.evaluation.matching import MatchError, Matching, match
+from iem_xp.images import Fit
 from iem_xp.runs.database import RunError
 from iem_xp.runs.naming import Source
 from iem_xp.runs.records import Candidate, Entry
@@ -186,7 +187,8 @@ def test_masks_of_a_folder_are_of_crops_if_that_is_said() -> None:
     assert match(PREDICTED, TRUTH, fit="whole").crop is None
     assert match(PREDICTED, TRUTH, fit="crop").crop == 128
     assert match(PREDICTED, TRUTH, fit="crop", size=64).crop == 64
-    for fit in (None, "whole"):
+    fits: tuple[Fit | None, ...] = (None, "whole", "squash")
+    for fit in fits:
         with pytest.raises(MatchError, match="size is that of central squares; it needs the fit crop"):
             match(PREDICTED, TRUTH, fit=fit, size=64)
 

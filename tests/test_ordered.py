@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from iem_xp.evaluation.ordered import in_order
+from iem_xp.ordered import in_order
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

@@ -28,7 +28,7 @@ from iem_xp.runs import pipeline
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.methods import Search
 from iem_xp.runs.naming import Source
-from iem_xp.runs.pipeline import Segmenter, held_for_gpu
+from iem_xp.runs.pipeline import Segmenter
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images
@@ -588,7 +588,8 @@ def test_by_default_more_images_are_held_for_a_gpu_and_fewer_of_larger_ones(
     watched.before_solving = lambda: all_read.wait(timeout=60) or pytest.fail("not all are held")
     images = sources(tmp_path / "photographs")
     assert session(tmp_path / "run", images, device="gpu:0", workers=1, batch_size=None).tally.done == 20
-    assert (held_for_gpu(128), held_for_gpu(512), held_for_gpu(10_000)) == (2048, 128, 2)
+    of_a_gpu = Search(CONFIG, "gpu:0").group_size
+    assert [of_a_gpu(np.empty((size, size, 3), np.uint8)) for size in (128, 512, 10_000)] == [1024, 64, 1]
 
 
 # ---- Memory that does not suffice

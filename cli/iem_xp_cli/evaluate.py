@@ -51,8 +51,8 @@ class _Report:
 @click.option(
     "--fit",
     type=click.Choice(get_args(Fit)),
-    help="What a folder of masks shows: whole images, or crop, the central squares that `segment --fit crop` "
-    "makes. A run knows it itself.  [default: whole]",
+    help="What a folder of masks shows: whole images, those of squash too, or crop, the central squares "
+    "that `segment --fit crop` makes. A run knows it itself.  [default: whole]",
 )
 @click.option("--size", type=click.IntRange(min=1), help="Side of these squares, in pixels.  [default: 128]")
 @click.option("--csv", "table", metavar="FILE", help="Also write the scores of each image; - prints them.")

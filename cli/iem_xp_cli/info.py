@@ -14,6 +14,8 @@ import click
 
 from iem_xp import cuda, fused
 from iem_xp.devices import list_devices
+from iem_xp.trainers import list_trainers
+from iem_xp_cli.options import warnings_shown
 
 if TYPE_CHECKING:
     from iem_xp.selftest import Result
@@ -61,6 +63,8 @@ def command(selftest: bool, as_json: bool) -> None:
 
 
 def _collect() -> dict[str, Any]:
+    with warnings_shown(UserWarning):
+        trainers = list_trainers()
     packages = (*PACKAGES, *(cuda.cupy_packages() or ["cupy-cuda12x"]))
     return {
         "version": metadata.version("iem-xp"),
@@ -69,7 +73,7 @@ def _collect() -> dict[str, Any]:
         "devices": [asdict(device) for device in list_devices()],
         "cuda": cuda.versions(),
         "engines": ["array"] if fused.find_obstacle() else ["array", "fused"],
-        "trainers": sorted(entry.name for entry in metadata.entry_points(group="iem_xp.trainers")),
+        "trainers": [asdict(trainer) for trainer in trainers],
     }
 
 
@@ -82,7 +86,8 @@ def _as_text(found: dict[str, Any]) -> Iterator[str]:
     versions = (f"{version} {part}" for part, version in found["cuda"].items() if version)
     yield f"CUDA     {', '.join(versions) or 'no driver'}"
     yield f"engines  {', '.join(found['engines'])} ({_fused()})"
-    yield f"trainers {', '.join(found['trainers']) or 'none installed'}"
+    shown = (trainer["name"] + " (not all here)" * bool(trainer["missing"]) for trainer in found["trainers"])
+    yield f"trainers {', '.join(shown) or 'none installed'}"
 
 
 def _fused() -> str:

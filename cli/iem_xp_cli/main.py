@@ -13,8 +13,11 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "segment": "Find a mask for every image, without labels or training.",
+    "refine": "Train a network on the best masks of a run, and mask all its images anew.",
+    "predict": "Find masks with a network that refine trained.",
     "evaluate": "Compare masks with true masks or boxes.",
     "reproduce": "Reproduce the paper's tables on a data set.",
+    "trainers": "List the trainers of networks that are installed, and what they lack.",
     "demo": "Segment a few sample photographs and show the result.",
     "info": "Show versions, devices, engines and trainers, for instance for a bug report.",
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -37,7 +38,8 @@ _TYPES: dict[str, Any] = {
 }
 _HELP = {
     "size": "Shorter side of the images at work, in pixels.",
-    "fit": "whole: all of the image, its aspect ratio kept. crop: the paper's central square, masked alone.",
+    "fit": "whole: all of the image, its aspect ratio kept. crop: the paper's central square, masked alone. "
+    "squash: all of the image, made square.",
     "iterations": "Updates of each mask.",
     "init_sides": "Sides of the initial squares, in pixels at a shorter side of 128.",
     "choose": "Take the initial square that is best for the whole data set, or for each image.",
@@ -102,18 +104,25 @@ device_option = click.option(
 )
 
 
+@contextmanager
+def warnings_shown(category: type[Warning]) -> Iterator[None]:
+    """Say, on standard error, what the ``with`` block warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", category)
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        click.echo(f"warning: {message}", err=True)
+
+
 def take_device(name: str) -> str:
     """Resolve a device and say, on standard error, which was taken and why."""
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", RuntimeWarning)
+        with warnings_shown(RuntimeWarning):
             device, reason = resolve_device(name)
     except DeviceError as error:
         raise click.UsageError(f"--device {name}: {error}") from error
     except ValueError as error:
         raise click.UsageError(f"--device: {error}") from error
-    for warning in caught:
-        click.echo(f"warning: {warning.message}", err=True)
     click.echo(f"device: {device} ({reason})", err=True)
     return device
 

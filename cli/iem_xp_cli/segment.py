@@ -13,12 +13,12 @@ import click
 
 from iem_xp import segment as segment_array
 from iem_xp.engines import EngineOption
-from iem_xp.images import SUFFIXES, ImageError, encode_mask, read_image
-from iem_xp.runs.pipeline import PER_WORKER, held_for_gpu
-from iem_xp.runs.records import FOLDERS
+from iem_xp.images import SUFFIXES, Mask, Pixels
+from iem_xp.memory import useful_size
+from iem_xp.runs.pipeline import PER_WORKER
+from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import ImageSearch, find_images
-from iem_xp.runs.store import Run
+from iem_xp.runs.sources import find_images
 from iem_xp_cli.options import (
     check_engine,
     collect_settings,
@@ -28,7 +28,9 @@ from iem_xp_cli.options import (
     take_device,
     workers_option,
 )
-from iem_xp_cli.session import LISTED, left_out, messages, printable, search, segment_folder
+from iem_xp_cli.session import mask_stream, messages, remarks, search, segment_folder
+
+_HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
 
 
 @click.command("segment")
@@ -49,7 +51,7 @@ from iem_xp_cli.session import LISTED, left_out, messages, printable, search, se
     "--batch-size",
     type=click.IntRange(min=1),
     default=None,
-    show_default=f"{PER_WORKER} for each worker; for a GPU {held_for_gpu(128):,}, fewer if --size is larger",
+    show_default=f"{PER_WORKER} for each worker; for a GPU {_HELD_FOR_GPU:,}, fewer if --size is larger",
     help="Images held in memory at a time, at their working size; an interruption costs at most these. A GPU "
     "computes up to half of them together, as its memory allows.",
 )
@@ -95,13 +97,18 @@ def command(
     Exit status: 0 all well, 1 some images failed or the disk did, 2 wrong usage, 130 interrupted.
     """
     settings = collect_settings(preset, config, options)
-    outputs = [name for name, wanted in zip(FOLDERS, (cutout, overlay, inpainted), strict=True) if wanted]
+    wanted: dict[Output, bool] = {"cutout": cutout, "overlay": overlay, "inpainted": inpainted}
+    outputs = [name for name in wanted if wanted[name]]
     if "-" in inputs:
         if len(inputs) > 1 or output or outputs or as_json or limit:
             raise click.UsageError("- reads one image and writes one mask: no other INPUT, output or summary")
         device = take_device(device)
         check_engine(engine, device, settings)
-        segment_stream(settings, device, engine)
+
+        def find(image: Pixels) -> Mask:
+            return segment_array(image, settings.config, device=device, engine=engine).masks[0]
+
+        mask_stream(settings, find)
         return
     folder = output or Path("iem-run")
     device = take_device(device)
@@ -121,52 +128,11 @@ def command(
             total=total,
             overwrite=overwrite,
         )
-    for message in _remarks(folder, images, summary):
+    for message in remarks(folder, images, summary):
         click.echo(message, err=True)
     click.echo(json.dumps(summary) if as_json else _as_text(summary, settings))
     if summary["failed"] or images.unreadable:
         sys.exit(1)
-
-
-def segment_stream(settings: Settings, device: str, engine: EngineOption) -> None:
-    """Mask of the image on standard input, as PNG on standard output."""
-    try:
-        photograph = read_image(sys.stdin.buffer.read())
-    except ImageError as error:
-        raise click.ClickException(f"standard input: {error}") from error
-    for note in photograph.notes:
-        click.echo(f"standard input: {note}", err=True)
-    working = settings.at_work(photograph.pixels)
-    try:
-        mask = segment_array(working, settings.config, device=device, engine=engine).masks[0]
-    except MemoryError as error:
-        raise click.ClickException(f"standard input: {str(error) or 'out of memory'}") from error
-    mask = settings.at_own_size(mask, *photograph.pixels.shape[:2])
-    with messages():
-        sys.stdout.buffer.write(encode_mask(mask))
-        sys.stdout.buffer.flush()
-
-
-def _remarks(folder: Path, images: ImageSearch, summary: dict[str, Any]) -> Iterator[str]:
-    """What a user should know beyond the summary: what was left out, and each failure with its cause."""
-    if images.left_out:
-        yield left_out(images.left_out)
-    for note, count in summary["notes"].items():
-        yield f"{note}: {count} image(s)"
-    if summary["rewritten"]:
-        yield (
-            f"{summary['rewritten']} earlier mask(s) rewritten: with all images, the initial square of "
-            f"{summary['init_side']} is best"
-        )
-    for error in images.unreadable:
-        yield f"{error.filename}: this folder cannot be searched: {error.strerror}"
-    if summary["failed"]:
-        with Run.open(folder, to_write=False) as run:
-            failed, failures = run.counts().failed, run.failures(LISTED)
-        for failure in failures:
-            yield f"failed: {printable(failure.error)}"
-        if failed > len(failures):
-            yield f"... {failed} in the whole run: table images of {folder / 'run.sqlite'}"
 
 
 def _as_text(summary: dict[str, Any], settings: Settings) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import metadata
@@ -17,13 +17,14 @@ import click
 from tqdm import tqdm
 
 from iem_xp.engines import EngineOption
+from iem_xp.images import ImageError, Mask, Pixels, encode_mask, read_image
 from iem_xp.runs.database import RunError
 from iem_xp.runs.methods import Method, Search
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Advance, Segmenter
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import SourceError
+from iem_xp.runs.sources import ImageSearch, SourceError
 from iem_xp.runs.store import Run
 from iem_xp.threads import usable_cpus
 
@@ -70,9 +71,60 @@ def progress(title: str, total: int) -> Iterator[Advance]:
 
 def search(settings: Settings, device: str, engine: EngineOption = "auto") -> Search:
     """Make the search of the paper, which announces its engine on standard error."""
-    return Search(
-        settings.config, device, engine, lambda line: tqdm.write(f"engine: {line}", file=sys.stderr)
-    )
+    return Search(settings.config, device, engine, announce_engine)
+
+
+def announce_engine(line: str) -> None:
+    """Say a line about the engine on standard error."""
+    tqdm.write(f"engine: {line}", file=sys.stderr)
+
+
+def mask_stream(settings: Settings, find: Callable[[Pixels], Mask]) -> None:
+    """Write the mask of the image on standard input, as PNG, to standard output.
+
+    `find` makes a working mask, bool (h, w), of a working image, uint8 (h, w, 3).
+    """
+    try:
+        photograph = read_image(sys.stdin.buffer.read())
+    except ImageError as error:
+        raise click.ClickException(f"standard input: {error}") from error
+    for note in photograph.notes:
+        click.echo(f"standard input: {note}", err=True)
+    try:
+        mask = find(settings.at_work(photograph.pixels))
+    except MemoryError as error:
+        raise click.ClickException(f"standard input: {str(error) or 'out of memory'}") from error
+    mask = settings.at_own_size(mask, *photograph.pixels.shape[:2])
+    with messages():
+        sys.stdout.buffer.write(encode_mask(mask))
+        sys.stdout.buffer.flush()
+
+
+def remarks(folder: Path, images: ImageSearch, summary: Mapping[str, Any]) -> Iterator[str]:
+    """What a user should know beyond the summary: what was left out, and each failure with its cause."""
+    if images.left_out:
+        yield left_out(images.left_out)
+    for note, count in summary["notes"].items():
+        yield f"{note}: {count} image(s)"
+    if summary["rewritten"]:
+        yield (
+            f"{summary['rewritten']} earlier mask(s) rewritten: with all images, the initial square of "
+            f"{summary['init_side']} is best"
+        )
+    for error in images.unreadable:
+        yield f"{error.filename}: this folder cannot be searched: {error.strerror}"
+    if summary["failed"]:
+        yield from failures(folder)
+
+
+def failures(folder: Path) -> Iterator[str]:
+    """Iterate over lines on the images of a run that failed, each with its cause."""
+    with Run.open(folder, to_write=False) as run:
+        failed, first = run.counts().failed, run.failures(LISTED)
+    for failure in first:
+        yield f"failed: {printable(failure.error)}"
+    if failed > len(first):
+        yield f"... {failed} in the whole run: table images of {folder / 'run.sqlite'}"
 
 
 def segment_folder(
@@ -156,7 +208,6 @@ def segment_folder(
                 f"the same command{' without --overwrite' if overwrite else ''} continues"
             ) from None
         tally, seconds = segmenter.tally, time.perf_counter() - start
-        sides = settings.config.init_sides
         return {
             "run": str(folder),
             "done": tally.done,
@@ -169,7 +220,7 @@ def segment_folder(
             "device": method.device,
             "engine": method.engine,
             "workers": workers,
-            "init_side": sides[0] if len(sides) == 1 else run.get_meta("init_side"),
+            "init_side": method.sides[0] if len(method.sides) == 1 else run.get_meta("init_side"),
             "mean_inpainting_error": run.mean_inpainting_error(),
             "stages": {stage: round(spent, 3) for stage, spent in tally.stages.items()},
             "fit": settings.fit,

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from iem_xp.boxes import Box, fit_box, reaches_beyond
 from iem_xp.evaluation.matching import Matching, Pair
-from iem_xp.evaluation.ordered import in_order
 from iem_xp.evaluation.scores import Score, score_mask
 from iem_xp.images import ImageError, fit_truth, load_formats
 from iem_xp.labels import FOREGROUND, IGNORED, Labels, Truth, read_labels, resize_labels, to_truth
+from iem_xp.ordered import in_order
 
 RESIZED = "mask resized to its truth"
 DISTORTED = "mask and truth differ in aspect ratio"

@@ -87,8 +87,9 @@ def match(predicted: Path, truth: Path, fit: Fit | None = None, size: int | None
         A run, or a folder of masks.
     truth : Path
         A folder of masks, or a ``.csv`` file of boxes as `read_boxes` takes it.
-    fit : {"whole", "crop"}, optional
-        What a folder of masks shows, as for `fit_image`; by default the whole images. A run knows it itself.
+    fit : {"whole", "crop", "squash"}, optional
+        How the images of a folder of masks came to their working size, as for `fit_image`: with "crop" the
+        masks are of the central squares, otherwise of the whole images. A run knows it itself.
     size : int, optional
         Side of the squares with "crop", by default 128.
 

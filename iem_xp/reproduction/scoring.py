@@ -11,10 +11,10 @@ from typing import NamedTuple
 from iem_xp.boxes import fit_box, reaches_beyond
 from iem_xp.datasets.examples import Dataset, DatasetError, Example
 from iem_xp.evaluation.comparing import have_one_aspect
-from iem_xp.evaluation.ordered import in_order
 from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES, Means, Score, score_mask
 from iem_xp.images import ImageError, fit_truth, load_formats
 from iem_xp.labels import Truth, to_truth
+from iem_xp.ordered import in_order
 from iem_xp.reproduction.studies import PAPER, Study, source_of
 from iem_xp.runs.records import Candidate, Entry
 from iem_xp.runs.store import Run

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
+from iem_xp.arrays import Array
 from iem_xp.config import IEMConfig
 from iem_xp.engines import Announce, Engine, EngineOption, choose, solve
 from iem_xp.images import Pixels
@@ -12,7 +16,7 @@ from iem_xp.solver import Ascent
 
 
 class Method(Protocol):
-    """Finds a mask for each initial square of each image, in any thread.
+    """Finds masks of images, one from each of its initial squares or from none, in any thread.
 
     Attributes
     ----------
@@ -21,12 +25,18 @@ class Method(Protocol):
     engine : str or None
         What computes, once it is known.
     device : str
-        Where: "cpu" or "gpu:N", to which one group of images at a time is given.
+        Where: "cpu" or "gpu:N".
+    sides : tuple of int
+        Sides of the initial squares, as in `IEMConfig.init_sides`; (0,) if it starts from none.
+    serial : bool
+        Whether one group of images at a time is given to it: to a GPU, or to what has threads of its own.
     """
 
     name: str | None
     engine: str | None
     device: str
+    sides: tuple[int, ...]
+    serial: bool
 
     def prepare(self, image: Pixels, count: int) -> None:
         """Make ready for `count` images such as this one, (h, w, 3); called once, before any `find`."""
@@ -34,8 +44,11 @@ class Method(Protocol):
     def group_size(self, image: Pixels) -> int:
         """Return how many images such as this one are best computed together."""
 
-    def find(self, images: Pixels) -> list[Ascent]:
-        """Find the masks of images (N, h, w, 3); an Ascent of NumPy arrays for each initial square.
+    def find(self, images: Pixels) -> Sequence[tuple[NDArray[Any], ...]]:
+        """Find the masks of images (N, h, w, 3), for each of the sides in turn.
+
+        Each is an Ascent of NumPy arrays, or what begins as one: arrays of N, in the order of the fields of
+        `iem_xp.runs.records.Candidate` that follow its side.
 
         A MemoryError means that images of this size do not fit, and nothing about others.
         """
@@ -52,6 +65,8 @@ class Search:
     engine : {"auto", "array", "fused"}
     announce : callable, optional
         Called with a line about the engine, as by `iem_xp.engines.choose`, or about memory, as by `Batches`.
+    workers : int, optional
+        Threads of the fused engine for one call: 1, as several threads call; None for all CPUs.
     """
 
     def __init__(
@@ -60,11 +75,16 @@ class Search:
         device: str = "cpu",
         engine: EngineOption = "auto",
         announce: Announce | None = None,
+        *,
+        workers: int | None = 1,
     ) -> None:
         self.name: str | None = None
         self.engine: str | None = None
         self.device = device
+        self.sides = config.init_sides
+        self.serial = device != "cpu"
         self._config = config
+        self._workers = workers
         self._option, self._announce = engine, announce
         self._batches = Batches(device, announce)
 
@@ -73,7 +93,7 @@ class Search:
         engine: Engine = "array"
         if self.device == "cpu":
             height, width, _ = image.shape
-            pixels = count * height * width * len(self._config.init_sides)
+            pixels = count * height * width * len(self.sides)
             engine = choose(self._option, image, pixels, self._config, self._announce)
         self.engine = self._option = engine
 
@@ -86,5 +106,8 @@ class Search:
 
         Once memory did not suffice for a batch, the batches of all later images are smaller, too.
         """
-        sides = self._config.init_sides
-        return solve(images, sides, self._config, self._option, workers=1, batches=self._batches)
+        return self.ascend(images, self.sides)
+
+    def ascend(self, images: Pixels, starts: Sequence[int | Array]) -> list[Ascent]:
+        """Search from each of some squares, by their sides, or masks (N, h, w)."""
+        return solve(images, starts, self._config, self._option, self._workers, self._batches)

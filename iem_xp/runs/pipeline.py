@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 
 from iem_xp.images import ImageError, Pixels, load_formats, read_image
-from iem_xp.memory import OutOfMemoryError, useful_size
+from iem_xp.memory import OutOfMemoryError
 from iem_xp.runs.flow import Flow
 from iem_xp.runs.methods import Method, Search
 from iem_xp.runs.naming import Source
@@ -21,7 +22,6 @@ from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
 from iem_xp.runs.workers import Outcome, Workers
 from iem_xp.runs.writing import Writer
-from iem_xp.segmentation import choose
 from iem_xp.threads import usable_cpus
 
 Advance = Callable[[int], object]
@@ -29,15 +29,10 @@ PER_WORKER = 8
 """Images held for each worker unless `batch_size` says otherwise: two groups of four."""
 
 
-def held_for_gpu(size: int) -> int:
-    """Images of a shorter side of `size` to hold for a GPU: two groups as large as is useful.
-
-    While one is computed, the other is read. However large they are, two groups are 100 MB.
-    """
-    return 2 * useful_size((size, size, 3), cached=False)
-
-
 _ADMITTED = 1000
+
+
+_error = attrgetter("inpainting_error")
 
 
 def _ignore(n: int) -> None:
@@ -83,11 +78,11 @@ class Segmenter:
     method : Method, optional
         What finds the masks; by default the search of the paper, on the CPU.
     workers : int, optional
-        Threads; by default one for each CPU that this process may use. A GPU has one more, which feeds it.
+        Threads; by default one for each CPU that this process may use. A serial method has one more.
     batch_size : int, optional
         Images held at a time, at their working size: what an interruption may cost. By default `PER_WORKER`
-        for each worker, and for a GPU `held_for_gpu`, if that is more.
-    outputs : collection of {"cutout", "overlay", "inpainted"}
+        for each worker and, where one group at a time is computed, two groups, if that is more.
+    outputs : collection of {"cutout", "overlay", "inpainted", "probability"}
         Pictures to write beside the masks.
 
     Attributes
@@ -113,11 +108,10 @@ class Segmenter:
         self._prepared = False
         self._passed = 0
         self._workers = workers or usable_cpus()
-        self._serial = self.method.device != "cpu"
-        held = PER_WORKER * self._workers
-        self._batch_size = batch_size or (max(held, held_for_gpu(settings.size)) if self._serial else held)
+        self._serial = self.method.serial
+        self._batch_size = batch_size or self._held()
         self._writer = Writer(run, settings, outputs)
-        self._sides = settings.config.init_sides
+        self._sides = self.method.sides
         self._one_for_all = len(self._sides) > 1 and settings.config.choose == "dataset"
 
     def segment(self, sources: Iterable[Source], advance: Advance = _ignore, total: int = 0) -> None:
@@ -129,7 +123,7 @@ class Segmenter:
         for `choose_square`. `advance` is called with the number of images just segmented, failed or skipped.
         """
         load_formats()
-        # The thread that feeds a GPU waits for it most of the time.
+        # The thread that feeds a GPU, or a network, waits for it most of the time.
         with Workers(self._workers + self._serial) as workers:
 
             def read(source: Source, outcome: Outcome[_Image]) -> None:
@@ -201,6 +195,14 @@ class Segmenter:
             used = self.run.get_meta("engines") or []
             self.run.set_meta("engines", sorted({*used, self.method.engine}))
 
+    def _held(self) -> int:
+        held = PER_WORKER * self._workers
+        if not self._serial:
+            return held
+        # While one group is computed, the other is read. However large the images, two are 100 MB on a GPU.
+        typical = np.empty((self.settings.size, self.settings.size, 3), np.uint8)
+        return max(held, 2 * self.method.group_size(typical))
+
     def _group_size(self, image: Pixels) -> int:
         # While every worker, or the GPU, computes a group, as many images are read and written.
         groups = 2 * (1 if self._serial else self._workers)
@@ -217,17 +219,15 @@ class Segmenter:
     def _compute(self, images: Sequence[_Image]) -> list[list[Candidate]]:
         """Of each image the masks of every square or, where each has its own, of the best."""
         ascents = self.method.find(np.stack([image.working for image in images]))
-        if self._one_for_all:
-            return [
-                [
-                    Candidate(side, *(array[i] for array in ascent))
-                    for side, ascent in zip(self._sides, ascents, strict=True)
-                ]
-                for i in range(len(images))
+        found = [
+            [
+                Candidate(side, *(array[i] for array in ascent))
+                for side, ascent in zip(self._sides, ascents, strict=True)
             ]
-        chosen = choose(ascents, self._sides, self.settings.config)
-        found = (chosen.init_side, chosen.masks, chosen.inpainting_error, chosen.updates)
-        return [[Candidate(*candidate)] for candidate in zip(*found, strict=True)]
+            for i in range(len(images))
+        ]
+        # Of equal errors the earlier side wins, as in `iem_xp.segmentation.choose`.
+        return found if self._one_for_all else [[max(of, key=_error)] for of in found]
 
     # Of what comes back
 

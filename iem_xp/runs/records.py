@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from iem_xp.images import Mask
+from iem_xp.images import Mask, Pixels
 from iem_xp.runs.naming import Source
 
-Output = Literal["cutout", "overlay", "inpainted"]
-FOLDERS: dict[Output, str] = {"cutout": "cutouts", "overlay": "overlays", "inpainted": "inpainted"}
+Output = Literal["cutout", "overlay", "inpainted", "probability"]
+FOLDERS: dict[Output, str] = {
+    "cutout": "cutouts",
+    "overlay": "overlays",
+    "inpainted": "inpainted",
+    "probability": "probabilities",
+}
 """Folder of each optional output, beside `masks`, with the same file names."""
 
 
@@ -36,24 +41,27 @@ class Entry(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """What the search made of one initial square.
+    """What was found from one initial square, or from none.
 
     Attributes
     ----------
     side : int
-        Side of the square, as in `IEMConfig.init_sides`.
+        Side of the square, as in `IEMConfig.init_sides`; 0 for none.
     mask : bool array (h, w)
         The mask at working size.
     inpainting_error : float
         L_inp of `mask`.
     updates : int
         Updates computed.
+    probability : uint8 array (h, w), optional
+        Probability of foreground, 255 for 1: what a network said, if it is to be written.
     """
 
     side: int
     mask: Mask
     inpainting_error: float
     updates: int
+    probability: Pixels | None = None
 
 
 class Failure(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from iem_xp.config import IEMConfig
-from iem_xp.images import Fit, Mask, Pixels, check_fit, fit_image, restore_mask
+from iem_xp.images import Fit, Mask, Pixels, check_fit, fit_image, restore_mask, restore_probability
 
 
 class SettingsError(ValueError):
@@ -26,7 +27,7 @@ class Settings:
     config : IEMConfig
     size : int
         Shorter side at work, in pixels, >= 1.
-    fit : {"whole", "crop"}
+    fit : {"whole", "crop", "squash"}
         As in `iem_xp.images.fit_image`.
     """
 
@@ -45,9 +46,21 @@ class Settings:
         """Working mask at the size of its image; that of a crop stays, for of the rest nothing is known."""
         return mask if self.fit == "crop" else restore_mask(mask, height, width)
 
+    def probability_at_own_size(self, probability: Pixels, height: int, width: int) -> Pixels:
+        """The same for probabilities, uint8 (h, w) with 255 for 1."""
+        if self.fit == "crop":
+            return probability
+        return restore_probability(probability, height, width)
+
     def as_dict(self) -> dict[str, Any]:
         """All settings by name, flat, as JSON values."""
         return {**asdict(self.config), "size": self.size, "fit": self.fit}
+
+    @classmethod
+    def of_configuration(cls, configuration: Mapping[str, Any]) -> Self:
+        """Settings in the configuration of a run, which has more."""
+        own = cls()
+        return own.updated({name: configuration[name] for name in own.as_dict() if name in configuration})
 
     def updated(self, values: Mapping[str, Any]) -> Self:
         """Settings with some replaced, by the names of `as_dict`; hyphens pass for underscores.
@@ -70,6 +83,16 @@ class Settings:
             return replace(self, config=config, **{k: v for k, v in values.items() if k in own})
         except (TypeError, ValueError) as error:
             raise SettingsError(str(error)) from error
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Lines on what differs between two configurations, of which one was stored as JSON."""
+    now = json.loads(json.dumps(now))
+    return [
+        f"  {key}: {json.dumps(there.get(key))} there, {json.dumps(now.get(key))} now"
+        for key in {**there, **now}
+        if there.get(key) != now.get(key)
+    ]
 
 
 PRESETS: dict[str, Settings] = {"paper": Settings(fit="crop")}

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
+from iem_xp.files import remove
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.database import UNFINISHED, Database, RunError, stored_path, stored_text
 from iem_xp.runs.naming import Source, distinct
 from iem_xp.runs.records import FOLDERS, Candidate, Counts, Entry, Failure
+from iem_xp.runs.settings import differences
 
 _FILE = "run.sqlite"
-_OWN_FOLDERS = ("masks", "refined", "models", *FOLDERS.values())
+_OWN_FOLDERS = ("masks", "refined", "rounds", "models", *FOLDERS.values())
 
 
 class Run:
@@ -113,14 +113,8 @@ class Run:
         if not is_run(folder):
             return cls.create(folder, configuration, meta)
         run = cls.open(folder)
-        there, now = run.get_meta("configuration"), json.loads(json.dumps(configuration))
-        differing = [key for key in {**there, **now} if there.get(key) != now.get(key)]
-        if differing:
+        if lines := differences(run.get_meta("configuration"), configuration):
             run.close()
-            lines = [
-                f"  {key}: {json.dumps(there.get(key))} there, {json.dumps(now.get(key))} now"
-                for key in differing
-            ]
             raise RunError(
                 "\n".join(
                     [
@@ -146,11 +140,7 @@ class Run:
             return
         # The database goes last: until then, the folder is known as a run and can be cleared again.
         for name in (*_OWN_FOLDERS, f"{_FILE}-wal", f"{_FILE}-shm", f"{_FILE}-journal", _FILE):
-            path = folder / name
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            remove(folder / name)
 
     def close(self) -> None:
         """Close the run."""

@@ -22,7 +22,7 @@ class Writer:
     run : Run
         Of which only the folders are used.
     settings : Settings
-    outputs : collection of {"cutout", "overlay", "inpainted"}
+    outputs : collection of {"cutout", "overlay", "inpainted", "probability"}
         Pictures to write beside the masks.
     """
 
@@ -30,6 +30,7 @@ class Writer:
         self._settings = settings
         self._masks = run.masks
         self._folders = {output: run.folder / FOLDERS[output] for output in outputs}
+        self._probabilities = self._folders.pop("probability", None)
 
     def write(self, entry: Entry, candidate: Candidate) -> float:
         """Write an image's files and return the foreground's share of the mask.
@@ -41,6 +42,9 @@ class Writer:
         """
         source = entry.source
         mask = self._settings.at_own_size(candidate.mask, entry.height, entry.width)
+        if self._probabilities is not None and candidate.probability is not None:
+            grey = self._settings.probability_at_own_size(candidate.probability, entry.height, entry.width)
+            write_atomically(self._probabilities / source.mask, encode_png(grey))
         if self._folders:
             self._write_pictures(source, candidate.mask, mask)
         write_atomically(self._masks / source.mask, encode_mask(mask))

@@ -1,0 +1,128 @@
+"""`iem-xp predict`: images in, a run made by a trained network out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from iem_xp.images import SUFFIXES, Mask, Pixels
+from iem_xp.models import ModelError, open_model, settings_of
+from iem_xp.prediction import Network
+from iem_xp.runs.records import Output
+from iem_xp.runs.sources import find_images
+from iem_xp.trainers import TrainerError
+from iem_xp_cli.options import device_option, take_device, workers_option
+from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, segment_folder
+
+
+@click.command("predict")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder of the run.  [default: iem-predictions]",
+)
+@click.option("--then-iem", is_flag=True, help="Search on from the network's masks (IEM).")
+@click.option(
+    "--probabilities",
+    is_flag=True,
+    help="Also write the probability of foreground, 255 for 1, to probabilities/.",
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Delete the run that is there, with all its folders, and start anew."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Take only the first so many images.")
+@workers_option
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+def command(
+    model: Path,
+    inputs: tuple[str, ...],
+    output: Path | None,
+    then_iem: bool,
+    probabilities: bool,
+    overwrite: bool,
+    limit: int | None,
+    workers: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Find masks with a network that `iem-xp refine` trained.
+
+    MODEL is the folder of the network, such as iem-run/models/keras. INPUT is as for `iem-xp segment`, also -
+    for one image from standard input, whose mask goes to standard output.
+
+    What is written is a run, as by `iem-xp segment`. The same command again continues where it stopped. The
+    network computes where its library does; --device is for inpainting errors and --then-iem.
+
+    Exit status: 0 all well, 1 some images failed or the disk did, 2 wrong usage, 130 interrupted.
+    """
+    stream = "-" in inputs
+    if stream and (len(inputs) > 1 or output or probabilities or as_json or limit):
+        raise click.UsageError("- reads one image and writes one mask: no other INPUT, output or summary")
+    folder = output or Path("iem-predictions")
+    with messages():
+        images = None if stream else partial(find_images, inputs, suffixes=SUFFIXES, exclude=folder)
+        total = 0 if images is None else sum(1 for _ in islice(images(), limit))
+    try:
+        opened, facts = open_model(model)
+        settings = settings_of(facts)
+        network = Network(
+            opened,
+            facts,
+            then_iem=then_iem,
+            probabilities=probabilities,
+            device=take_device(device),
+            announce=announce_engine,
+        )
+        if images is None:
+            mask_stream(settings, partial(_find_one, network))
+            return
+        outputs: list[Output] = ["probability"] if probabilities else []
+        found = images()
+        with messages():
+            summary = segment_folder(
+                islice(found, limit),
+                folder,
+                settings,
+                network,
+                workers=workers,
+                outputs=outputs,
+                total=total,
+                overwrite=overwrite,
+                title="predicting",
+            )
+    except (ModelError, TrainerError) as error:
+        raise click.UsageError(str(error)) from error
+    for message in remarks(folder, found, summary):
+        click.echo(message, err=True)
+    summary["model"] = str(model)
+    click.echo(json.dumps(summary) if as_json else as_text(summary))
+    if summary["failed"] or found.unreadable:
+        sys.exit(1)
+
+
+def as_text(summary: dict[str, Any]) -> str:
+    """Lines on what was predicted."""
+    crop = " (masks of the centre crops)" if summary["fit"] == "crop" else ""
+    return "\n".join(
+        [
+            f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} done before, in "
+            f"{summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s",
+            f"network: {summary['model']}",
+            f"masks: {Path(summary['run']) / 'masks'}{crop}",
+        ]
+    )
+
+
+def _find_one(network: Network, image: Pixels) -> Mask:
+    network.prepare(image, 1)
+    return network.find(image[None])[0][0][0]

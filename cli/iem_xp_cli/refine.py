@@ -1,0 +1,189 @@
+"""`iem-xp refine`: the best masks of a run train a network, which masks all its images anew."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from iem_xp.images import ImageError
+from iem_xp.models import ModelError
+from iem_xp.pseudo_labels import Curation
+from iem_xp.refinement import Refinement
+from iem_xp.runs.database import RunError
+from iem_xp.runs.store import Run
+from iem_xp.trainers import TrainerError, load_trainer
+from iem_xp_cli.options import device_option, take_device, workers_option
+from iem_xp_cli.refining import refine_run
+from iem_xp_cli.session import failures, messages
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_TRAINER_OPTIONS: dict[str, dict[str, Any]] = {
+    "schedule": {"help": "Options of the trainer by name, such as paper or quick."},
+    "epochs": {"type": click.IntRange(min=1), "help": "Passes over the labels."},
+    "batch_size": {"type": click.IntRange(min=1), "help": "Labels in one step."},
+    "learning_rate": {"type": click.FloatRange(min=0, min_open=True), "help": "Of the optimiser."},
+    "width": {"type": click.IntRange(min=1), "help": "Channels of the network's first layer."},
+    "seed": {"type": click.IntRange(min=0), "help": "Of all random numbers."},
+    "validation": {
+        "type": click.FloatRange(0, 1, max_open=True),
+        "help": "Share of the labels that is held back, to watch the training.",
+    },
+    "mixed_precision": {"is_flag": True, "help": "Compute in 16 bits where it is safe, for GPUs."},
+    "flips": {"help": "Whether to mirror labels at random."},
+}
+"""Options that only the trainer knows; only those that are given go to it."""
+
+
+def trainer_options(command: Command) -> Command:
+    """Options for the trainer; collect their values with `collect_options`."""
+    other = "Another option of the trainer, such as -O depth=4. Repeat it for more."
+    command = click.option("-O", "others", metavar="NAME=VALUE", multiple=True, help=other)(command)
+    for name, how in reversed(_TRAINER_OPTIONS.items()):
+        flag = name.replace("_", "-")
+        declared = f"--{flag}/--no-{flag}" if name == "flips" else f"--{flag}"
+        command = click.option(declared, name, default=None, **how)(command)
+    return command
+
+
+def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str, Any]:
+    """Options for the trainer: those given as flags, and those given by -O, read as JSON if they are."""
+    options = {name: value for name, value in given.items() if value is not None}
+    for other in others:
+        name, equals, value = other.partition("=")
+        name = name.strip().replace("-", "_")
+        if not (name and equals):
+            raise click.UsageError(f"-O {other}: is not of the form NAME=VALUE")
+        if name in options:
+            raise click.UsageError(f"-O {other}: {name} is given twice")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options
+
+
+@click.command("refine")
+@click.argument("folder", metavar="[RUN]", type=click.Path(path_type=Path), default=Path("iem-run"))
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=8000,
+    show_default=True,
+    help="Labels to select: the masks of highest inpainting error.",
+)
+@click.option("--min-share", type=click.FloatRange(0, 1), default=0.0, help="Least foreground of a label.")
+@click.option("--max-share", type=click.FloatRange(0, 1), default=1.0, help="Most foreground of a label.")
+@click.option("--largest-component", is_flag=True, help="Keep only the largest part of each label.")
+@click.option("--fill-holes", is_flag=True, help="Fill the holes of each label.")
+@click.option("--trainer", default="keras", show_default=True, help="What trains: see `iem-xp trainers`.")
+@trainer_options
+@click.option("--then-iem", is_flag=True, help="Search on from the network's masks (IEM).")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How often to select and train; from the second time on, among the refined masks.",
+)
+@click.option(
+    "--probabilities",
+    is_flag=True,
+    help="Also write the probability of foreground, 255 for 1, to refined/probabilities/.",
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Delete the refined masks and the network that are there; masks/ stays."
+)
+@workers_option
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+def command(
+    folder: Path,
+    top: int,
+    min_share: float,
+    max_share: float,
+    largest_component: bool,
+    fill_holes: bool,
+    trainer: str,
+    others: tuple[str, ...],
+    then_iem: bool,
+    rounds: int,
+    probabilities: bool,
+    overwrite: bool,
+    workers: int,
+    device: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Train a network on the best masks of a run, and mask all its images anew.
+
+    RUN is what `iem-xp segment` made, by default iem-run. Its masks of highest inpainting error become labels,
+    and a network is trained on them. Its masks of all images go to refined/, which is a run of its own.
+
+    The same command again continues wherever it stopped, and masks images that came later. The network
+    computes where its library does; --device is for inpainting errors and --then-iem.
+
+    Exit status: 0 all well, 1 some images failed or the disk did, 2 wrong usage, 130 interrupted.
+    """
+    refinement = Refinement(
+        top,
+        _curation(min_share, max_share, largest_component, fill_holes),
+        trainer,
+        collect_options(given, others),
+        then_iem,
+        rounds,
+        probabilities,
+    )
+    with _messages():
+        load_trainer(trainer)  # or an error, before the work begins
+        with Run.open(folder) as run:
+            if not run.counts().done:
+                raise RunError(f"{folder}: no image of it is done yet; continue with iem-xp segment")
+            summary = refine_run(run, refinement, workers, take_device(device), overwrite=overwrite)
+    if summary["failed"]:
+        for line in failures(Path(summary["run"])):
+            click.echo(line, err=True)
+    click.echo(json.dumps(summary) if as_json else _as_text(summary))
+    if summary["failed"]:
+        sys.exit(1)
+
+
+def _curation(min_share: float, max_share: float, largest_component: bool, fill_holes: bool) -> Curation:
+    try:
+        return Curation(min_share, max_share, largest_component, fill_holes)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    try:
+        with messages():
+            yield
+    except (ModelError, TrainerError) as error:
+        raise click.UsageError(str(error)) from error
+    except ImageError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _as_text(summary: dict[str, Any]) -> str:
+    seconds, figures = summary["seconds"], summary["figures"].items()
+    crop = " (masks of the centre crops)" if summary["fit"] == "crop" else ""
+    before = f", {summary['skipped']} before" if summary["skipped"] else ""
+    return "\n".join(
+        [
+            f"labels: {summary['labels']}, in {seconds['labels']:.1f} s",
+            f"training: {summary['epochs']} epochs in {seconds['training']:.1f} s"
+            + "".join(f", {name} {value:.4g}" for name, value in figures),
+            f"prediction: {summary['predicted']} images in {seconds['prediction']:.1f} s{before}, "
+            f"{summary['failed']} failed",
+            f"network: {summary['model']}",
+            f"masks: {Path(summary['run']) / 'masks'}{crop}",
+        ]
+    )

@@ -1,0 +1,161 @@
+"""Folders of trained networks: what the library knows of each, beside what its trainer keeps there."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from iem_xp.images import write_atomically
+from iem_xp.runs.settings import Settings, SettingsError, differences
+from iem_xp.trainers import Model, Progress, load_trainer
+
+FILE = "iem-xp.json"
+FORMAT_VERSION = 1
+
+Facts = dict[str, Any]
+"""What is known of a network, as `FILE` has it.
+
+``trainer``; ``size`` and ``fit`` of its images, as in `Settings`; ``config``, the numbers of the method that
+its labels were found with; ``options`` given to the trainer; ``trained``, and once it is: ``id``, hex digits
+that no other network has; ``epochs``, and ``figures`` of the last one."""
+
+
+class ModelError(ValueError):
+    """A network that is not there, or cannot be trained or used; the message has the remedy."""
+
+
+def describe(trainer: str, settings: Settings, options: Mapping[str, Any]) -> Facts:
+    """Facts of a network that is not trained yet."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "trainer": trainer,
+        "size": settings.size,
+        "fit": settings.fit,
+        "config": asdict(settings.config),
+        "options": dict(options),
+        "trained": False,
+    }
+
+
+def settings_of(facts: Facts) -> Settings:
+    """Settings that a network's images come to their size with."""
+    return Settings.of_configuration({**facts["config"], "size": facts["size"], "fit": facts["fit"]})
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a folder has a network, or one whose training has begun."""
+    return (folder / FILE).is_file()
+
+
+def train_model(folder: Path, labels: Path, facts: Facts, progress: Progress) -> Facts:
+    """Train a network, continue its training, or leave it if it is trained.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the network. `FILE` is there once the trainer has begun: options that it refuses leave none.
+    labels : Path
+        As `iem_xp.pseudo_labels.export_labels` wrote them.
+    facts : dict
+        As `describe` makes them.
+    progress : callable
+        As for `iem_xp.trainers.Trainer`.
+
+    Returns
+    -------
+    dict
+        What is known of the trained network.
+
+    Raises
+    ------
+    ModelError
+        If another network is there, or the trainer refuses an option.
+    TrainerError
+        If the trainer cannot be had.
+    """
+    if is_begun(folder):
+        there = read_facts(folder)
+        if lines := differences({name: there.get(name) for name in facts} | {"trained": False}, facts):
+            raise ModelError(
+                "\n".join([f"{folder}: has another network", *lines, "remove it to train this one"])
+            )
+        if there["trained"]:
+            return there
+    trainer = load_trainer(facts["trainer"])
+
+    def begun(done: int, total: int, figures: Mapping[str, float]) -> None:
+        if not is_begun(folder):
+            _write(folder, facts)
+        progress(done, total, figures)
+
+    try:
+        history = trainer.fit(labels, folder, facts["options"], begun)
+    except ValueError as error:
+        raise ModelError(f"trainer {facts['trainer']}: {error}") from error
+    figures = {name: float(value) for name, value in (history[-1] if history else {}).items()}
+    trained = {"trained": True, "id": secrets.token_hex(8), "epochs": len(history), "figures": figures}
+    _write(folder, {**facts, **trained})
+    return read_facts(folder)
+
+
+def read_facts(folder: Path) -> Facts:
+    """Read what is known of a network, trained or not.
+
+    Raises
+    ------
+    ModelError
+        If the folder has none, or it was made by a newer version.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        models = sorted(path.parent for path in folder.glob(f"models/*/{FILE}")) if folder.is_dir() else []
+        remedy = f"did you mean {models[0]}?" if models else "iem-xp refine makes one, in models/ of its run"
+        raise ModelError(f"{folder}: no network is there, there is no {FILE} in it; {remedy}")
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        version = facts["format_version"]
+        if version > FORMAT_VERSION:
+            raise ModelError(
+                f"{file}: has format {version}, this iem-xp reads up to {FORMAT_VERSION}; upgrade it with: "
+                "pip install -U iem-xp"
+            )
+        settings_of(facts)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, SettingsError) as error:
+        raise ModelError(
+            f"{file}: cannot be read: {type(error).__name__}: {error}; train the network again with: "
+            "iem-xp refine --overwrite"
+        ) from error
+    return facts
+
+
+def open_model(folder: Path) -> tuple[Model, Facts]:
+    """Open a trained network.
+
+    Raises
+    ------
+    ModelError
+        If the folder has none, its training is not finished, or its trainer cannot open it.
+    TrainerError
+        If its trainer cannot be had.
+    """
+    facts = read_facts(folder)
+    if not facts["trained"]:
+        raise ModelError(
+            f"{folder}: its training is not finished; the same iem-xp refine as before continues it"
+        )
+    trainer = load_trainer(facts["trainer"])
+    try:
+        return trainer.load(folder), facts
+    except Exception as error:  # A plugin may fail in any way.
+        raise ModelError(
+            f"{folder}: trainer {facts['trainer']} cannot open its network: {type(error).__name__}: {error}; "
+            "train it again with: iem-xp refine --overwrite"
+        ) from error
+
+
+def _write(folder: Path, facts: Facts) -> None:
+    write_atomically(folder / FILE, (json.dumps(facts, indent=2) + "\n").encode())

@@ -1,0 +1,99 @@
+"""A trained network as what finds the masks of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iem_xp.engines import Announce, EngineOption
+from iem_xp.images import Pixels
+from iem_xp.models import Facts, ModelError, settings_of
+from iem_xp.runs.methods import Search
+from iem_xp.trainers import Model
+
+TOGETHER = 64
+"""Images given to the network together: what keeps the threads of a CPU busy. A trainer may divide them."""
+
+
+class Network:
+    """A trained network, and the search from its masks if wanted: an `iem_xp.runs.methods.Method`.
+
+    A mask is where the probability of foreground is above one half. The inpainting error is that of the mask
+    at work, as for any other run, so that the masks can be ranked by it.
+
+    Parameters
+    ----------
+    model : Model
+    facts : dict
+        What `iem_xp.models` knows of it.
+    then_iem : bool
+        Whether to search on from the network's masks, by the numbers of the method that its labels were
+        found with.
+    probabilities : bool
+        Whether to give the network's probabilities too.
+    device : str
+        "cpu" or "gpu:N", where errors are computed and searches made; the network has a place of its own.
+    engine : {"auto", "array", "fused"}
+    announce : callable, optional
+        As for `Search`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        facts: Facts,
+        *,
+        then_iem: bool = False,
+        probabilities: bool = False,
+        device: str = "cpu",
+        engine: EngineOption = "auto",
+        announce: Announce | None = None,
+    ) -> None:
+        self.name: str | None = f"{facts['trainer']} network {facts['id']}{', then IEM' * then_iem}"
+        self.engine: str | None = None
+        self.device = device
+        self.sides: tuple[int, ...] = (0,)
+        self.serial = True  # it has threads of its own, which two groups would only share
+        self._model = model
+        self._trainer: str = facts["trainer"]
+        self._then_iem = then_iem
+        self._probabilities = probabilities
+        config = settings_of(facts).config
+        # A search of no updates gives the masks back, with their inpainting errors.
+        config = replace(config, init_sides=(1,), iterations=config.iterations if then_iem else 0)
+        self._search = Search(config, device, engine, announce, workers=None)
+
+    def prepare(self, image: Pixels, count: int) -> None:
+        """Choose the engine of the search."""
+        self._search.prepare(image, count)
+        self.engine = f"{self._trainer}, {self._search.engine}" if self._then_iem else self._trainer
+
+    def group_size(self, image: Pixels) -> int:
+        """Return `TOGETHER`."""
+        return TOGETHER
+
+    def find(self, images: Pixels) -> Sequence[tuple[NDArray[Any], ...]]:
+        """Find the masks of images (N, S, S, 3): an Ascent, with uint8 probabilities behind it if wanted.
+
+        Raises
+        ------
+        ModelError
+            If what the network gives are no probabilities of these images.
+        """
+        probabilities = self._model.predict(images)
+        shape = images.shape[:3]
+        # Written so that values that are no numbers fail, too.
+        if probabilities.shape != shape or not ((probabilities >= 0) & (probabilities <= 1)).all():
+            raise ModelError(
+                f"{self.name}: gives values of shape {probabilities.shape} from {probabilities.min():g} to "
+                f"{probabilities.max():g}, not probabilities of shape {shape}; its training may have "
+                "diverged: train it again with --overwrite, and with other options"
+            )
+        (ascent,) = self._search.ascend(images, [probabilities > 0.5])
+        if not self._probabilities:
+            return [ascent]
+        return [(*ascent, np.rint(255 * probabilities).astype(np.uint8))]
