@@ -41,8 +41,9 @@ def export_model(folder: Path, format: str, path: Path, *, overwrite: bool = Fal
     Raises
     ------
     ExportError
-        If the trainer cannot export, or not to this format; if packages that this takes are not installed;
-        if there is something at `path` that is not to be replaced; or if the network cannot be converted.
+        If the network is not trained to its end; if its trainer cannot export, or not to this format; if
+        packages that this takes are not installed; if there is something at `path` that is not to be
+        replaced; or if the network cannot be converted.
     ModelError
         If `folder` is no model's.
     TrainerError
@@ -51,6 +52,10 @@ def export_model(folder: Path, format: str, path: Path, *, overwrite: bool = Fal
         If `path` cannot be written.
     """
     facts = read_facts(folder)
+    if not facts["trained"]:
+        raise ExportError(
+            f"{folder}: its training is not finished; the same iem-xp refine as before continues it"
+        )
     _check_place(path, overwrite)
     name = facts["trainer"]
     trainer = load_trainer(name)

@@ -68,6 +68,7 @@ ABOVE = [
     "trainers",
     "pseudo_labels",
     "models",
+    "exporting",
     "prediction",
     "refinement",
 ]

@@ -1,4 +1,4 @@
-"""Exported networks give what Keras gives, and the page on them says how to run them."""
+"""Exported networks give what Keras gives in full precision, and the page on them says how to run them."""
 
 import os
 import re
@@ -38,28 +38,30 @@ def save(network, folder):
 
 @pytest.fixture(scope="module")
 def images():
-    """Noise, black, white, and photographs."""
-    photographs = [
-        fit_image(iio.imread(SAMPLES / f"{name}.jpg"), SIZE, "crop") for name in ("flower", "cat", "coffee")
-    ]
+    """Noise, and photographs."""
     noise = np.random.default_rng(5).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
-    return np.concatenate([noise, np.zeros_like(noise[:1]), np.full_like(noise[:1], 255), photographs])
+    names = ("flower", "cat", "coffee")
+    return np.stack(
+        [*noise, *(fit_image(iio.imread(SAMPLES / f"{name}.jpg"), SIZE, "crop") for name in names)]
+    )
+
+
+def build(dtype):
+    """A network of the same weights, whatever it computes in."""
+    from iem_xp_keras.network import build_network
+
+    return build_network(SIZE, width=4, seed=3, dtype=dtype)
 
 
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory):
-    from iem_xp_keras.network import build_network
-
-    return save(build_network(SIZE, width=4, seed=3), tmp_path_factory.mktemp("models") / "keras")
+    return save(build("mixed_float16"), tmp_path_factory.mktemp("models") / "keras")
 
 
 @pytest.fixture(scope="module")
-def expected(model_dir, images):
-    """What Keras gives."""
-    import keras
-
-    network = keras.saving.load_model(model_dir / "model.keras")
-    logits = np.asarray(network(images.astype(np.float32)))[..., 0]
+def expected(images):
+    """What Keras gives in full precision."""
+    logits = np.asarray(build("float32")(images.astype(np.float32)))[..., 0]
     probabilities = 1 / (1 + np.exp(-logits))
     assert np.ptp(probabilities) > 0.5  # there is something to get wrong
     return probabilities
@@ -67,7 +69,7 @@ def expected(model_dir, images):
 
 @pytest.fixture(scope="module")
 def exported(model_dir, tmp_path_factory):
-    """The network in every format, in one folder, made by a process of another backend than TensorFlow."""
+    """The network in every format, in one folder, where another backend is asked for than TensorFlow."""
     folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor() as pool:
         patch.setenv("KERAS_BACKEND", "jax")
@@ -86,7 +88,7 @@ def check(run, images, expected):
         assert found.shape == (len(images[some]), SIZE, SIZE)
         assert found.min() >= 0
         assert found.max() <= 1
-        np.testing.assert_allclose(found, expected[some], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found, expected[some], rtol=0, atol=1e-4)
 
 
 def test_onnx_gives_what_keras_gives(exported, images, expected):
@@ -136,18 +138,6 @@ def test_the_pages_example_runs(heading, package, exported, monkeypatch):
     assert names["probabilities"].shape == (1, SIZE, SIZE)
     exec(EXAMPLES["Masks"], names)
     assert names["mask"].shape == photograph.shape[:2]
-
-
-def test_a_network_of_mixed_precision_is_exported_in_full_precision(tmp_path):
-    import onnx
-
-    from iem_xp_keras.network import build_network
-
-    folder = save(build_network(12, width=4, seed=3, dtype="mixed_float16"), tmp_path / "half")
-    exporting.export(folder, "onnx", tmp_path / "half.onnx")
-    types = {value.data_type for value in onnx.load(tmp_path / "half.onnx").graph.initializer}
-    assert onnx.TensorProto.FLOAT in types
-    assert onnx.TensorProto.FLOAT16 not in types
 
 
 def test_a_model_file_that_would_run_code_of_its_own_is_refused(tmp_path, capfd):

@@ -17,11 +17,12 @@ COMMANDS = {
     "predict": "Find masks with a network that refine trained.",
     "evaluate": "Compare masks with true masks or boxes.",
     "reproduce": "Reproduce the paper's tables on a data set.",
+    "export-model": "Write a trained network for programs without Keras: ONNX, SavedModel, LiteRT.",
     "trainers": "List the trainers of networks that are installed, and what they lack.",
     "demo": "Segment a few sample photographs and show the result.",
     "info": "Show versions, devices, engines and trainers, for instance for a bug report.",
 }
-"""Subcommands and what they do; `iem_xp_cli.<name>` defines each as `command`."""
+"""Subcommands and what they do; `iem_xp_cli.<name>` defines each as `command`, with ``_`` for ``-``."""
 
 
 class _LazyGroup(click.Group):
@@ -33,7 +34,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"iem_xp_cli.{cmd_name}").command
+        command: click.Command = import_module(f"iem_xp_cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(
