@@ -32,17 +32,23 @@ class BoxError(ValueError):
     """A file of boxes that cannot be read; the message names the file and the line."""
 
 
+def largest_part(mask: Mask) -> Mask:
+    """Largest connected part of a mask, neighbours touching by sides; of equals, the first by rows."""
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return (parts == sizes.argmax()) & mask
+
+
 def box_of(mask: Mask) -> Box:
-    """Tight box around the largest connected part of a mask, neighbours touching by sides; empty for none.
+    """Tight box around the largest connected part of a mask; empty for none.
 
     The largest part, as is usual for localisation (Zhou et al., CVPR 2016), since a speck far away would make
     the box of everything meaningless.
     """
-    parts, count = ndimage.label(mask)
-    if not count:
+    if not mask.any():
         return Box(0, 0, 0, 0)
-    largest = int(np.argmax(np.bincount(parts.ravel())[1:]))
-    rows, columns = ndimage.find_objects(parts)[largest]
+    ((rows, columns),) = ndimage.find_objects(largest_part(mask).astype(np.uint8))
     return Box(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
 
 

@@ -80,9 +80,7 @@ def train_model(folder: Path, labels: Path, facts: Facts, progress: Progress) ->
     if is_begun(folder):
         there = read_facts(folder)
         if lines := differences({name: there.get(name) for name in facts} | {"trained": False}, facts):
-            raise ModelError(
-                "\n".join([f"{folder}: has another network", *lines, "remove it to train this one"])
-            )
+            raise ModelError(f"{folder}: has another network\n{lines}remove it to train this one")
         if there["trained"]:
             return there
     trainer = load_trainer(facts["trainer"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -14,7 +14,9 @@ _WAITING = 4
 """Tasks that may be in work or wait to be taken, for each worker."""
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[tuple[T, R]]:
+def in_order(
+    function: Callable[[T], R], items: Iterable[T], workers: int
+) -> Generator[tuple[T, R], None, None]:
     """Iterate over items and what `function`, in one of `workers` threads, makes of each.
 
     Items are taken as they are needed, in the thread that iterates; an error of the function is raised there.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 from iem_xp.files import remove
 from iem_xp.models import is_begun
-from iem_xp.pseudo_labels import Curation
+from iem_xp.pseudo_labels import Curation, LabelError, read_meta
 from iem_xp.runs.database import RunError
 from iem_xp.runs.settings import differences
 from iem_xp.runs.store import Run
@@ -108,13 +107,8 @@ class Refinement:
             begun = run.folder.glob("models/*"), run.folder.glob("rounds/*/models/*")
             if any(is_begun(model) for models in begun for model in models):
                 raise RunError(
-                    "\n".join(
-                        [
-                            f"{run.folder}: was refined with another configuration",
-                            *lines,
-                            "use --overwrite to replace refined/, rounds/ and the network; masks/ stays",
-                        ]
-                    )
+                    f"{run.folder}: was refined with another configuration\n{lines}"
+                    "use --overwrite to replace refined/, rounds/ and the network; masks/ stays"
                 )
             there = None
         if there is None:
@@ -126,8 +120,8 @@ class Refinement:
     def has_labels(self, place: Round) -> bool:
         """Whether the labels of a round are there: complete, and selected by these choices."""
         try:
-            meta = json.loads((place.labels / "meta.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            meta = read_meta(place.labels)
+        except LabelError:
             return False
         return not differences(
             {"top": meta["top"], "curation": meta["curation"]},

@@ -62,6 +62,7 @@ ABOVE = [
     "boxes",
     "baselines",
     "runs",
+    "pseudo_labels",
     "datasets",
     "evaluation",
     "reproduction",

@@ -15,14 +15,15 @@ COMMANDS = {
     "segment": "Find a mask for every image, without labels or training.",
     "refine": "Train a network on the best masks of a run, and mask all its images anew.",
     "predict": "Find masks with a network that refine trained.",
+    "export-model": "Write a trained network for programs without Keras: ONNX, SavedModel, LiteRT.",
+    "export-labels": "Write the best masks of a run, with their images, as labels to train on.",
     "evaluate": "Compare masks with true masks or boxes.",
     "reproduce": "Reproduce the paper's tables on a data set.",
-    "export-model": "Write a trained network for programs without Keras: ONNX, SavedModel, LiteRT.",
     "trainers": "List the trainers of networks that are installed, and what they lack.",
     "demo": "Segment a few sample photographs and show the result.",
     "info": "Show versions, devices, engines and trainers, for instance for a bug report.",
 }
-"""Subcommands and what they do; `iem_xp_cli.<name>` defines each as `command`, with ``_`` for ``-``."""
+"""Subcommands and what they do; `iem_xp_cli.<name>`, with underscores, defines each as `command`."""
 
 
 class _LazyGroup(click.Group):

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from iem_xp.images import ImageError
 from iem_xp.models import ModelError
-from iem_xp.pseudo_labels import Curation
+from iem_xp.pseudo_labels import LabelError
 from iem_xp.refinement import Refinement
 from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
 from iem_xp.trainers import TrainerError, load_trainer
-from iem_xp_cli.options import device_option, take_device, workers_option
+from iem_xp_cli.export_labels import curation_options, take_curation
+from iem_xp_cli.options import Command, device_option, take_device, workers_option
 from iem_xp_cli.refining import refine_run
 from iem_xp_cli.session import failures, messages
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _TRAINER_OPTIONS: dict[str, dict[str, Any]] = {
     "schedule": {"help": "Options of the trainer by name, such as paper or quick."},
@@ -78,10 +76,7 @@ def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str
     show_default=True,
     help="Labels to select: the masks of highest inpainting error.",
 )
-@click.option("--min-share", type=click.FloatRange(0, 1), default=0.0, help="Least foreground of a label.")
-@click.option("--max-share", type=click.FloatRange(0, 1), default=1.0, help="Most foreground of a label.")
-@click.option("--largest-component", is_flag=True, help="Keep only the largest part of each label.")
-@click.option("--fill-holes", is_flag=True, help="Fill the holes of each label.")
+@curation_options
 @click.option("--trainer", default="keras", show_default=True, help="What trains: see `iem-xp trainers`.")
 @trainer_options
 @click.option("--then-iem", is_flag=True, help="Search on from the network's masks (IEM).")
@@ -106,10 +101,6 @@ def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str
 def command(
     folder: Path,
     top: int,
-    min_share: float,
-    max_share: float,
-    largest_component: bool,
-    fill_holes: bool,
     trainer: str,
     others: tuple[str, ...],
     then_iem: bool,
@@ -123,23 +114,17 @@ def command(
 ) -> None:
     """Train a network on the best masks of a run, and mask all its images anew.
 
-    RUN is what `iem-xp segment` made, by default iem-run. Its masks of highest inpainting error become labels,
-    and a network is trained on them. Its masks of all images go to refined/, which is a run of its own.
+    RUN is what `iem-xp segment` made, by default iem-run. A network is trained with its masks of highest
+    inpainting error for labels. The network's masks of all images go to refined/, a run of its own.
 
     The same command again continues wherever it stopped, and masks images that came later. The network
     computes where its library does; --device is for inpainting errors and --then-iem.
 
     Exit status: 0 all well, 1 some images failed or the disk did, 2 wrong usage, 130 interrupted.
     """
-    refinement = Refinement(
-        top,
-        _curation(min_share, max_share, largest_component, fill_holes),
-        trainer,
-        collect_options(given, others),
-        then_iem,
-        rounds,
-        probabilities,
-    )
+    curation = take_curation(given)
+    options = collect_options(given, others)
+    refinement = Refinement(top, curation, trainer, options, then_iem, rounds, probabilities)
     with _messages():
         load_trainer(trainer)  # or an error, before the work begins
         with Run.open(folder) as run:
@@ -154,22 +139,13 @@ def command(
         sys.exit(1)
 
 
-def _curation(min_share: float, max_share: float, largest_component: bool, fill_holes: bool) -> Curation:
-    try:
-        return Curation(min_share, max_share, largest_component, fill_holes)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-
-
 @contextmanager
 def _messages() -> Iterator[None]:
     try:
         with messages():
             yield
-    except (ModelError, TrainerError) as error:
+    except (LabelError, ModelError, TrainerError) as error:
         raise click.UsageError(str(error)) from error
-    except ImageError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _as_text(summary: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,15 +10,15 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from iem_xp.files import remove
 from iem_xp.models import Facts, describe, open_model, settings_of, train_model
 from iem_xp.prediction import Network
-from iem_xp.pseudo_labels import export_labels
+from iem_xp.pseudo_labels import export_labels, read_meta
 from iem_xp.refinement import KEY, Refinement, Round, record
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
 from iem_xp.trainers import Progress
+from iem_xp_cli.export_labels import remarks
 from iem_xp_cli.session import announce_engine, progress, segment_folder
 
 
@@ -76,7 +75,7 @@ class _Session:
         with self._stage(place, "labels") as done:
             if not self._refinement.has_labels(place):
                 self._export(place)
-            done |= _count_labels(place, self._refinement.top)
+            done["labels"] = read_meta(place.labels)["count"]
         with self._stage(place, "training") as done:
             facts = self._train(place)
             done |= {name: facts[name] for name in ("epochs", "figures")} | {"network": facts["id"]}
@@ -102,18 +101,26 @@ class _Session:
             record(self._run, place, stage, time.perf_counter() - start, done)
 
     def _export(self, place: Round) -> None:
-        remove(place.labels)
+        top = self._refinement.top
         with Run.open(place.selected, to_write=False) as selected:
-            total = min(self._refinement.top, selected.counts().done)
-            with progress("exporting labels", total) as advance:
-                export_labels(
-                    selected, place.labels, self._refinement.top, self._refinement.curation, advance
+            counts = selected.counts()
+            with progress("exporting labels", min(top, counts.done)) as advance:
+                exported = export_labels(
+                    selected,
+                    place.labels,
+                    top,
+                    self._refinement.curation,
+                    workers=self._workers,
+                    overwrite=True,
+                    advance=advance,
                 )
+        for line in remarks(exported, top, counts.waiting):
+            click.echo(line, err=True)
 
     def _train(self, place: Round) -> Facts:
-        meta = json.loads((place.labels / "meta.json").read_text(encoding="utf-8"))
+        labels = read_meta(place.labels)
         settings = Settings.of_configuration(self._run.get_meta("configuration"))
-        settings = settings.updated({"size": meta["size"], "fit": meta["fit"]})
+        settings = settings.updated({name: labels[name] for name in ("size", "fit")})
         facts = describe(self._refinement.trainer, settings, self._refinement.options)
         with _training() as report:
             return train_model(place.model, place.labels, facts, report)
@@ -143,13 +150,6 @@ class _Session:
             )
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(*(str(arg).partition(";")[0] for arg in error.args)) from None
-
-
-def _count_labels(place: Round, top: int) -> dict[str, Any]:
-    meta = json.loads((place.labels / "meta.json").read_text(encoding="utf-8"))
-    if meta["count"] < top:
-        click.echo(f"{top:,} labels were asked for, there are {meta['count']:,}: all are taken", err=True)
-    return {"labels": meta["count"]}
 
 
 @contextmanager

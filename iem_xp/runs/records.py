@@ -64,6 +64,27 @@ class Candidate(NamedTuple):
     probability: Pixels | None = None
 
 
+class Ranked(NamedTuple):
+    """An image whose mask is written, and how good that is.
+
+    Attributes
+    ----------
+    source : Source
+    width, height : int
+        The image's own size, in pixels, upright.
+    inpainting_error : float
+        L_inp of the mask.
+    init_side : int
+        Side of the initial square.
+    """
+
+    source: Source
+    width: int
+    height: int
+    inpainting_error: float
+    init_side: int
+
+
 class Failure(NamedTuple):
     """An image that failed, and why."""
 

@@ -85,14 +85,14 @@ class Settings:
             raise SettingsError(str(error)) from error
 
 
-def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Lines on what differs between two configurations, of which one was stored as JSON."""
     now = json.loads(json.dumps(now))
-    return [
-        f"  {key}: {json.dumps(there.get(key))} there, {json.dumps(now.get(key))} now"
+    return "".join(
+        f"  {key}: {json.dumps(there.get(key))} there, {json.dumps(now.get(key))} now\n"
         for key in {**there, **now}
         if there.get(key) != now.get(key)
-    ]
+    )
 
 
 PRESETS: dict[str, Settings] = {"paper": Settings(fit="crop")}

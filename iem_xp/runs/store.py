@@ -12,7 +12,7 @@ from iem_xp.files import remove
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.database import UNFINISHED, Database, RunError, stored_path, stored_text
 from iem_xp.runs.naming import Source, distinct
-from iem_xp.runs.records import FOLDERS, Candidate, Counts, Entry, Failure
+from iem_xp.runs.records import FOLDERS, Candidate, Counts, Entry, Failure, Ranked
 from iem_xp.runs.settings import differences
 
 _FILE = "run.sqlite"
@@ -116,13 +116,8 @@ class Run:
         if lines := differences(run.get_meta("configuration"), configuration):
             run.close()
             raise RunError(
-                "\n".join(
-                    [
-                        f"{folder}: was made with another configuration",
-                        *lines,
-                        "use another -o to keep it, or --overwrite to replace it",
-                    ]
-                )
+                f"{folder}: was made with another configuration\n{lines}"
+                "use another -o to keep it, or --overwrite to replace it"
             )
         return run
 
@@ -254,6 +249,15 @@ class Run:
         )
         for path, mask, *known in self._database.execute(query):
             yield Entry(Source(Path(os.fsdecode(path)), os.fsdecode(mask)), *known)
+
+    def ranked(self) -> Iterator[Ranked]:
+        """Iterate over the images that are done, from the highest inpainting error; ties by mask's name."""
+        query = (
+            "SELECT path, mask, width, height, inpainting_error, init_side FROM images"
+            " WHERE status = 'done' ORDER BY inpainting_error DESC, mask"
+        )
+        for path, mask, *known in self._database.execute(query):
+            yield Ranked(Source(Path(os.fsdecode(path)), os.fsdecode(mask)), *known)
 
     def failures(self, limit: int = -1) -> list[Failure]:
         """List the images that failed, by path; all of them, or the first so many."""

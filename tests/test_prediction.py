@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import scenes
+from iem_xp import inpainting_error, segment
+from iem_xp.config import IEMConfig
+from iem_xp.models import Facts, ModelError, describe
+from iem_xp.prediction import Network
+from iem_xp.runs.settings import Settings
+
+CONFIG = IEMConfig(sigma=3.0, iterations=5)
+FACTS: Facts = describe("colours", Settings(CONFIG, size=16, fit="squash"), {}) | {"id": "1f"}
+
+
+class Model:
+    """Gives what it is told to."""
+
+    def __init__(self, probabilities: Any) -> None:
+        self.probabilities = np.asarray(probabilities, np.float32)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        return self.probabilities
+
+
+@pytest.fixture
+def images(rng: np.random.Generator) -> np.ndarray:
+    return scenes.images(rng, 3, 16, 16)
+
+
+@pytest.fixture
+def probabilities(rng: np.random.Generator) -> np.ndarray:
+    return rng.random((3, 16, 16), np.float32)
+
+
+def network(predicted: np.ndarray, image: np.ndarray | None = None, **options: Any) -> Network:
+    made = Network(Model(predicted), FACTS, **options)
+    if image is not None:
+        made.prepare(image, 3)
+    return made
+
+
+def test_a_mask_is_where_the_probability_is_above_one_half(
+    images: np.ndarray, probabilities: np.ndarray
+) -> None:
+    probabilities[0, :2] = [[0.5], [np.nextafter(np.float32(0.5), np.float32(1))]]
+    (found,) = network(probabilities).find(images)
+    masks, _, updates = found
+    assert masks.dtype == bool
+    np.testing.assert_array_equal(masks, probabilities > 0.5)
+    assert not masks[0, 0].any()
+    assert masks[0, 1].all()
+    np.testing.assert_array_equal(updates, 0)
+
+
+def test_masks_have_the_inpainting_errors_of_the_method(
+    images: np.ndarray, probabilities: np.ndarray
+) -> None:
+    ((masks, errors, _),) = network(probabilities).find(images)
+    np.testing.assert_allclose(errors, inpainting_error(images, masks, CONFIG), rtol=1e-5)
+
+
+def test_a_search_may_begin_at_the_predicted_masks(images: np.ndarray, probabilities: np.ndarray) -> None:
+    searching = network(probabilities, images[0], then_iem=True, engine="array")
+    ((masks, errors, updates),) = searching.find(images)
+    expected = segment(images, CONFIG, init=probabilities > 0.5, engine="array")
+    assert (masks != (probabilities > 0.5)).any()
+    np.testing.assert_array_equal(masks, expected.masks)
+    np.testing.assert_array_equal(errors, expected.inpainting_error)
+    np.testing.assert_array_equal(updates, expected.updates)
+
+
+@pytest.mark.parametrize("then_iem", [False, True])
+def test_probabilities_go_along_if_wanted(
+    images: np.ndarray, probabilities: np.ndarray, then_iem: bool
+) -> None:
+    (found,) = network(probabilities, images[0], probabilities=True, then_iem=then_iem).find(images)
+    assert found[3].dtype == np.uint8
+    assert np.abs(found[3] / 255 - probabilities).max() <= 0.5 / 255 + 1e-6
+
+
+def test_a_network_starts_from_no_square_and_computes_one_group_at_a_time(probabilities: np.ndarray) -> None:
+    method = network(probabilities)
+    assert (method.sides, method.serial) == ((0,), True)
+
+
+def test_its_name_tells_networks_apart_and_what_follows(probabilities: np.ndarray) -> None:
+    other = Network(Model(probabilities), FACTS | {"id": "2f"})
+    names = {network(probabilities).name, network(probabilities, then_iem=True).name, other.name}
+    assert names == {"colours network 1f", "colours network 1f, then IEM", "colours network 2f"}
+
+
+@pytest.mark.parametrize(("then_iem", "engine"), [(False, "colours"), (True, "colours, array")])
+def test_it_says_what_computes(
+    images: np.ndarray, probabilities: np.ndarray, then_iem: bool, engine: str
+) -> None:
+    assert network(probabilities, images[0], then_iem=then_iem).engine == engine
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (np.zeros((3, 16, 16, 1)), r"shape \(3, 16, 16, 1\)"),
+        (np.full((3, 16, 16), 1.5), "to 1.5"),
+        (np.full((3, 16, 16), -0.5), "from -0.5"),
+        (np.full((3, 16, 16), np.nan), "nan"),
+    ],
+)
+def test_what_are_no_probabilities_of_the_images_is_an_error(
+    images: np.ndarray, wrong: np.ndarray, what: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"colours network 1f: gives values of .*{what}.*train it again"):
+        network(wrong).find(images)
