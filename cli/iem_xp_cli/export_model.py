@@ -35,7 +35,7 @@ _SUFFIXES = {"litert": "tflite"}
 @click.option("--overwrite", is_flag=True, help="Replace the file or SavedModel that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as one JSON object.")
 def command(model: Path, as_format: str, output: Path | None, overwrite: bool, as_json: bool) -> None:
-    """Write a trained network for programs without Keras.
+    """Write a trained network for programs without Keras: ONNX, SavedModel, LiteRT.
 
     MODEL is the folder of a network that `iem-xp refine` trained, such as iem-run/models/keras.
 
