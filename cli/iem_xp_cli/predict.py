@@ -55,7 +55,7 @@ def command(
     device: str,
     as_json: bool,
 ) -> None:
-    """Find masks with a network that `iem-xp refine` trained.
+    """Find masks with a network that refine trained.
 
     MODEL is the folder of the network, such as iem-run/models/keras. INPUT is as for `iem-xp segment`, also -
     for one image from standard input, whose mask goes to standard output.
