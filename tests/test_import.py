@@ -67,7 +67,6 @@ ABOVE = [
     "evaluation",
     "reproduction",
     "trainers",
-    "pseudo_labels",
     "models",
     "exporting",
     "prediction",
