@@ -58,9 +58,10 @@ def take_curation(options: dict[str, Any]) -> Curation:
 def command(
     run: Path, top: int, output: Path, overwrite: bool, workers: int, as_json: bool, **options: Any
 ) -> None:
-    """Write the masks of highest inpainting error, with their images, as labels to train on.
+    """Write the best masks of a run, with their images, as labels to train on.
 
-    RUN is a folder that `iem-xp segment` made, by default iem-run. The labels are images.npy, masks.npy,
+    RUN is a folder that `iem-xp segment` made, by default iem-run; its best masks are those of highest
+    inpainting error. The labels are images.npy, masks.npy,
     labels.csv and meta.json, which docs/labels.md describes. The next best takes the place of an image that
     cannot be read any more, or whose mask is left out.
 

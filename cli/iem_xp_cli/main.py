@@ -19,7 +19,7 @@ COMMANDS = {
     "export-labels": "Write the best masks of a run, with their images, as labels to train on.",
     "evaluate": "Compare masks with true masks or boxes.",
     "reproduce": "Reproduce the paper's tables on a data set.",
-    "trainers": "List the trainers of networks that are installed, and what they lack.",
+    "trainers": "List the installed trainers of networks, and what they lack.",
     "demo": "Segment a few sample photographs and show the result.",
     "info": "Show versions, devices, engines and trainers, for instance for a bug report.",
 }

@@ -19,7 +19,7 @@ from iem_xp_cli.options import warnings_shown
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(check: bool, as_json: bool) -> None:
-    """List the trainers of networks that are installed, and what they lack.
+    """List the installed trainers of networks, and what they lack.
 
     A trainer comes with a package that has an entry point of the group iem_xp.trainers; keras is ours.
 

@@ -1,0 +1,85 @@
+"""The Keras SegNet as a trainer: `fit` and `load`, as iem-xp calls them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# Before TensorFlow is imported: it tells of its start on standard error.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+try:
+    import keras
+except ImportError as _error:
+    raise ImportError(
+        "the Keras trainer needs Keras and its backend: TensorFlow, or the one that KERAS_BACKEND names; "
+        f"install them with: pip install 'iem-xp[keras]' ({_error})"
+    ) from _error
+
+from iem_xp_keras.checkpoints import Checkpoints, replacing
+from iem_xp_keras.curves import write_curves
+from iem_xp_keras.labels import open_labels
+from iem_xp_keras.options import read_options
+from iem_xp_keras.prediction import SegNetModel
+from iem_xp_keras.training import Progress, train
+
+NETWORK = "model.keras"
+"""Name of the trained network in its folder."""
+
+
+def fit(
+    labels_dir: Path, model_dir: Path, options: Mapping[str, Any], progress: Progress
+) -> Sequence[Mapping[str, float]]:
+    """Train a SegNet on exported labels, or go on where an earlier call was interrupted.
+
+    Parameters
+    ----------
+    labels_dir : Path
+        With ``images.npy``, uint8 (K, S, S, 3), ``masks.npy``, uint8 (K, S, S) of 0 and 1, and ``meta.json``.
+    model_dir : Path
+        Gets ``model.keras``, ``history.csv``, ``curves.png`` and ``checkpoint/``.
+    options : mapping
+        Fields of `iem_xp_keras.options.Options` that differ from those of the schedule.
+    progress : callable
+        Called after every update, with updates done, of how many, and ``{"loss": mean of the epoch so far}``;
+        after an epoch once more, with ``val_loss`` and ``agreement`` too, if labels are held back.
+
+    Returns
+    -------
+    list of dict
+        ``loss``, ``val_loss`` and ``agreement`` of every epoch.
+
+    Raises
+    ------
+    ValueError
+        For an unknown option or a bad value, labels that cannot be read, or a checkpoint of another training.
+    """
+    chosen = read_options(options)
+    labels = open_labels(Path(labels_dir))
+    model_dir = Path(model_dir)
+    checkpoints = Checkpoints(model_dir / "checkpoint", chosen, labels)
+    if not (checkpoints.finished and (model_dir / NETWORK).exists()):
+        try:
+            network = train(labels, chosen, checkpoints, progress)
+        finally:
+            if checkpoints.history:
+                write_curves(model_dir, checkpoints.history)
+        with replacing(model_dir / NETWORK) as path:
+            network.save(path)
+        checkpoints.finish()
+    return checkpoints.history
+
+
+def load(model_dir: Path) -> SegNetModel:
+    """Load what `fit` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no finished model.
+    """
+    path = Path(model_dir) / NETWORK
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: is not there; train it first, or let the training finish")
+    return SegNetModel(keras.models.load_model(path, compile=False, safe_mode=True))
