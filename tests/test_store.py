@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from iem_xp.images import ImageError, encode_mask, write_atomically
 from iem_xp.runs.candidates import _packed, _unpacked
 from iem_xp.runs.database import FORMAT_VERSION, RunError
 from iem_xp.runs.naming import Source

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("onnx", "saved_model", "litert")
 
-MODEL = "model.keras"
+NETWORK = "model.keras"
+"""Name of the trained network in its folder."""
+
 IMAGES, PROBABILITIES = "images", "probabilities"
 """Names of the exported network's input and output, in every format."""
 
@@ -60,9 +62,9 @@ def export(model_dir: Path, format: str, path: Path) -> None:
         raise ImportError(
             f"{format} needs {' and '.join(missing)}, not installed here: pip install 'iem-xp[keras,export]'"
         )
-    model = model_dir / MODEL
+    model = model_dir / NETWORK
     if not model.is_file():
-        raise FileNotFoundError(f"{model_dir}: has no {MODEL}, so nothing was trained here to its end")
+        raise FileNotFoundError(f"{model_dir}: has no {NETWORK}, so nothing was trained here to its end")
     # In a process of its own: only Keras' TensorFlow backend has all formats, and this process may use
     # another one; and what converts them writes to the terminal as it likes. It needs no GPU, of which
     # TensorFlow would take all memory.
