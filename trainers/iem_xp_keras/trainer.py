@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from iem_xp_keras.quiet import without_remarks
+
 # Before TensorFlow is imported: it tells of its start on standard error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 try:
-    import keras
+    with without_remarks():
+        import keras
 except ImportError as _error:
     raise ImportError(
         "the Keras trainer needs Keras and its backend: TensorFlow, or the one that KERAS_BACKEND names; "
