@@ -77,6 +77,19 @@ ABOVE = [
 FUSED = ["compiling", "words", "tables", "filtering", "terms", "ascent"]
 """The compiled engine from the ground up; the package itself, on top of it, is handed to the engines."""
 
+KERAS = [
+    "augmentation",
+    "options",
+    "labels",
+    "network",
+    "checkpoints",
+    "curves",
+    "prediction",
+    "training",
+    "trainer",
+]
+"""The Keras trainer from the ground up; it needs nothing of the library."""
+
 
 def imports(module):
     """Full names of all modules that a file imports, wherever in the file it does."""
@@ -137,7 +150,11 @@ importlib.util.find_spec("cupyx")  # seen, as it should be
 packages = [importlib.import_module(name) for name in ("iem_xp", "iem_xp_cli", "iem_xp_keras")]
 for package in packages:
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except ImportError:  # without Keras or its backend
+            if package.__name__ != "iem_xp_keras":
+                raise
         print("imported:", module.name)
 
 import numpy as np
@@ -200,6 +217,14 @@ def test_a_module_of_the_fused_engine_imports_only_from_below(module):
     assert parts_used(file) - {"fused"} <= {"config", "arrays", "gaussian"}
     inside = {name.split(".")[2] for name in imports(file) if name.startswith("iem_xp.fused.")}
     assert inside <= set(FUSED[: FUSED.index(module)])
+
+
+def test_the_keras_trainer_imports_nothing_of_the_library_and_only_from_below():
+    folder = PACKAGE.parent / "trainers" / "iem_xp_keras"
+    assert {path.stem for path in folder.glob("*.py")} == {*KERAS, "__init__"}
+    for module in KERAS:
+        names = {name for name in imports(folder / f"{module}.py") if name.startswith("iem_xp")}
+        assert names <= {f"iem_xp_keras.{below}" for below in KERAS[: KERAS.index(module)]}
 
 
 def test_every_public_name_exists():
