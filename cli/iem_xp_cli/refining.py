@@ -160,9 +160,10 @@ def _training() -> Iterator[Progress]:
 
         def report(step: int, steps: int, figures: Mapping[str, float]) -> None:
             nonlocal done, of
-            if not of:  # what was done before an interruption took no time now
+            if not of:
                 bar.reset(steps)
-                bar.initial = step
+                # What was done before an interruption took no time now, and says nothing of the rate.
+                bar.initial = bar.n = bar.last_print_n = done = step
             bar.update(step - done)
             done, of = step, steps
             bar.set_postfix(figures, refresh=False)
