@@ -140,17 +140,18 @@ def test_the_pages_example_runs(heading, package, exported, monkeypatch):
     assert names["mask"].shape == photograph.shape[:2]
 
 
-def test_a_model_file_that_would_run_code_of_its_own_is_refused(tmp_path, capfd):
+def test_a_model_file_that_would_run_code_of_its_own_is_refused(here, capfd):
     import keras
 
     images = keras.Input((SIZE, SIZE, 3))
     code = keras.layers.Lambda(lambda images: __import__("pathlib").Path("ran").touch() or images)
-    folder = save(keras.Model(images, code(images)), tmp_path / "strange")
+    folder = save(keras.Model(images, code(images)), here / "strange")
+    (here / "ran").unlink()
     capfd.readouterr()
     with pytest.raises(RuntimeError, match=r"model\.keras: cannot be exported as onnx: .*`Lambda` layer"):
-        exporting.export(folder, "onnx", tmp_path / "strange.onnx")
+        exporting.export(folder, "onnx", here / "strange.onnx")
     assert capfd.readouterr() == ("", "")
-    assert [path.name for path in tmp_path.iterdir()] == ["strange"]
+    assert [path.name for path in here.iterdir()] == ["strange"]
 
 
 def test_another_format_is_an_error_that_names_those_that_there_are(tmp_path):
