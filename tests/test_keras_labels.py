@@ -135,3 +135,11 @@ def test_augmentation_is_off_unless_asked_for(labels):
     for i, is_mirrored in enumerate(mirrored):
         expected = plain[0][i][:, ::-1] if is_mirrored else plain[0][i]
         assert np.array_equal(flipped[0][i], expected)
+
+
+def test_an_image_is_changed_anew_in_every_epoch(labels):
+    one = np.array([3])
+    options = Options(augment=("colour",))
+    seen = [exports.Batches(labels, one, epoch, 1, 1, options)[0][0] for epoch in (0, 0, 1)]
+    assert np.array_equal(seen[0], seen[1])
+    assert not np.array_equal(seen[0], seen[2])

@@ -57,8 +57,20 @@ def test_every_convolution_but_that_of_the_whole_image_and_of_the_logit_has_its_
     assert bare == {"bins_1", "logit"}
 
 
+def test_a_norm_is_that_of_each_image_and_channel(network):
+    norm = network.get_layer("head_norm")
+    x = np.random.default_rng(0).normal(3, 2, (2, 12, 12, 8)).astype(np.float32) * np.arange(1, 9)
+    x = np.asarray(norm(x))
+    np.testing.assert_allclose(x.mean((1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(x.std((1, 2)), 1, atol=1e-3)
+
+
+def test_levels_are_scaled_to_1_on_both_sides_of_0_inside_the_network(network):
+    scaled = np.asarray(network.get_layer("rescaling")(np.array([0, 127.5, 255])))
+    np.testing.assert_allclose(scaled, [-1, 0, 1], atol=1e-6)
+
+
 def test_the_seed_alone_decides_the_weights(network):
-    np.random.default_rng(1)
     same, other = networks.build_network(24, 8, seed=0), networks.build_network(24, 8, seed=1)
     for one, two in zip(network.get_weights(), same.get_weights(), strict=True):
         assert np.array_equal(one, two)
