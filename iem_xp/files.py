@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 
 def remove(path: Path) -> None:
@@ -37,3 +38,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename == os.fspath(temporary):
             error.filename = os.fspath(path)  # nobody asked for the other one
         raise
+
+
+@contextmanager
+def placing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give the ``with`` block a name for a new file or folder, which is moved to `path` at its end.
+
+    As `replacing`, for what may be a folder. The block may leave other files beside that name: they are
+    deleted. A folder that was at `path` is gone only when the new one is complete.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", suffix=".tmp", dir=path.parent) as folder:
+        new = Path(folder, "new")
+        yield new
+        if path.is_dir() and not path.is_symlink():
+            os.rename(path, Path(folder, "old"))  # only an empty folder could be replaced
+        os.replace(new, path)

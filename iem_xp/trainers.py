@@ -41,7 +41,10 @@ class Model(Protocol):
 
 
 class Trainer(Protocol):
-    """Makes a network of a folder of labels; a module with these two functions is one."""
+    """Makes a network of a folder of labels; a module with these two functions is one.
+
+    With a third one, `export`, its networks can be exported: see docs/export-model.md.
+    """
 
     def fit(
         self, labels_dir: Path, model_dir: Path, options: Mapping[str, Any], progress: Progress

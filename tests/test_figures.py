@@ -89,6 +89,18 @@ def test_results_have_no_column_of_truth_if_there_is_none(images: np.ndarray, tr
     assert known.shape[1] > unknown.shape[1]
 
 
+def test_results_have_a_column_of_the_network_s_masks_if_there_are_any(
+    images: np.ndarray, truths: list[Truth]
+) -> None:
+    mask, labels = truths[0].foreground, to_labels(truths[0].foreground)
+    for known in (labels, None):
+        without = results_figure([Shown(images[0], known, mask)], CONFIG)
+        for refined in (mask, ~mask):
+            sheet = results_figure([Shown(images[0], known, mask, refined)], CONFIG)
+            assert centres(sheet)[:-1] == centres(without)
+            assert centres(sheet)[-1] == 255 * refined[32, 32]
+
+
 def test_a_curve_begins_at_the_square_and_ends_at_the_mask(images: np.ndarray, truths: list[Truth]) -> None:
     points = trace(zip(images, truths, strict=True), 78, CONFIG, "array")
     assert [point.updates for point in points] == [step for step in STEPS if step < 12] + [12]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iem_xp.files import replacing
+from iem_xp.files import placing, replacing
 
 
 def test_a_file_is_there_when_it_is_complete(tmp_path: Path) -> None:
@@ -41,3 +41,32 @@ def test_the_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught, replacing(path):
         (tmp_path / "other").read_bytes()
     assert caught.value.filename == str(tmp_path / "other")
+
+
+def test_a_folder_takes_the_place_of_another_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "model"
+    path.mkdir(parents=True)
+    (path / "old").touch()
+    with placing(path) as new:
+        new.mkdir()
+        (new / "new").touch()
+        new.with_name("draft").touch()
+        assert (path / "old").exists()
+    assert list(path.iterdir()) == [path / "new"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_finished_leaves_the_old_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").touch()
+
+    def write() -> None:
+        with placing(path) as new:
+            new.mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert list(tmp_path.iterdir()) == [path]
+    assert list(path.iterdir()) == [path / "old"]

@@ -67,8 +67,8 @@ ABOVE = [
     "evaluation",
     "reproduction",
     "trainers",
-    "pseudo_labels",
     "models",
+    "exporting",
     "prediction",
     "refinement",
 ]
@@ -78,6 +78,7 @@ FUSED = ["compiling", "words", "tables", "filtering", "terms", "ascent"]
 """The compiled engine from the ground up; the package itself, on top of it, is handed to the engines."""
 
 KERAS = [
+    "quiet",
     "augmentation",
     "options",
     "labels",
@@ -86,6 +87,7 @@ KERAS = [
     "curves",
     "prediction",
     "training",
+    "exporting",
     "trainer",
 ]
 """The Keras trainer from the ground up; it needs nothing of the library."""

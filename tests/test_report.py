@@ -7,7 +7,7 @@ from iem_xp.baselines import SIDES
 from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
 from iem_xp.reproduction.report import ablation_table, explain, results_table
 from iem_xp.reproduction.scoring import Choices, Found, Scoring
-from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM
+from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, REFINED
 from iem_xp.runs.records import Candidate
 
 ERRORS = {0: (0.1, 0.9, 0.2), 1: (0.6, 0.5, 0.4)}
@@ -53,6 +53,14 @@ def test_of_grabcut_no_square_is_marked_as_chosen(scoring: Scoring) -> None:
     scoring.choices[GRABCUT.name] = Choices(GRABCUT, MASK_FIGURES)
     lines = results_table("folder", "", scoring).lines
     assert [line.name for line in lines if line.method == "GrabCut"] == [f"GrabCut, {side}" for side in SIDES]
+
+
+def test_the_network_s_row_stands_behind_the_search_s_without_square_or_mark(scoring: Scoring) -> None:
+    scoring.choices[REFINED.name] = Choices(REFINED, MASK_FIGURES)
+    scoring.choices[REFINED.name].add([Found(0, 0.5, dict.fromkeys(MASK_FIGURES, 0.6))])
+    lines = results_table("folder", "", scoring).lines
+    assert [line.name for line in lines][4:6] == ["IEM, chosen per image †", "IEM + SegNet"]
+    assert lines[5].means == dict.fromkeys(MASK_FIGURES, 0.6)
 
 
 @pytest.mark.parametrize("kind", ["cub", "flowers", "lsun-car", "folder"])

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+import colours
 import downloads
 from iem_xp import IEMConfig, baselines
 from iem_xp.engines import EngineOption
@@ -420,3 +421,83 @@ def test_the_name_of_a_folder_may_be_anything(here: Path) -> None:
     downloads.make_folder(here / name, n=2)
     result = reproduce("folder", "--no-baselines", "--figures", "drawn", root=name)
     assert r"a$\fra$ | \n\udcff, 2 images" in result.stdout.splitlines()
+
+
+def test_the_network_s_row_is_of_the_masks_that_refine_made(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = colours.install(monkeypatch)
+    downloads.make_folder(here / "data", n=4)
+    options = ["--no-baselines", "--refine", "--trainer", "colours", "--top", "3"]
+    found = report("folder", *options)
+    iem, truth = here / "iem-reproduce" / "folder-data" / "iem", here / "data" / "masks"
+    (row,) = (line for name, line in lines(found, "here").items() if name == "IEM + SegNet")
+    assert row["n"] == 4
+    scores = json.loads(
+        CliRunner().invoke(cli, ["evaluate", str(iem / "refined"), str(truth), "--json"]).stdout
+    )
+    for polarity in ("either", "fixed"):
+        assert row[polarity] == pytest.approx(scores[polarity], abs=1e-12)
+    assert row["fixed"] != lines(found, "here")[f"IEM {found['init_side']} data set"]["fixed"]
+    assert (
+        "IEM + SegNet: 3 labels, 2 epochs of the trainer colours by its default schedule." in found["notes"]
+    )
+    ranked = list(Run.open(iem, to_write=False).ranked())
+    with (iem / "models" / "colours" / "labels" / "labels.csv").open(newline="", encoding="utf-8") as file:
+        labels = list(csv.DictReader(file))
+    assert [label["mask"] for label in labels] == [one.source.mask for one in ranked[:3]]
+    assert {int(label["init_side"]) for label in labels} == {found["init_side"]}
+
+    assert report("folder", *options) == found
+    assert len(trainer.fits) == 1
+    changed = reproduce("folder", *options, "--then-iem", status=2)
+    assert "was refined with another configuration" in changed.stderr
+    assert f"iem-xp refine {Path('iem-reproduce/folder-data/iem')}" in changed.stderr
+
+
+def test_refinement_is_passed_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = colours.install(monkeypatch)
+    downloads.make_folder(here / "data", n=3)
+    options = ["--no-baselines", "--refine", "--trainer", "colours", "--then-iem", "--rounds", "2"]
+    refused = reproduce("folder", *options, "--schedule", "paper", status=2)
+    assert "there is no option 'schedule'" in refused.stderr
+    assert trainer.fits[0][1] == {"schedule": "paper"}
+    notes = report("folder", *options)["notes"]
+    assert notes == [
+        "IEM + SegNet: 3 labels, 2 epochs of the trainer colours by its default schedule, round 2 of 2, "
+        "then IEM."
+    ]
+    assert len(trainer.fits) == 3
+
+
+def test_how_to_refine_is_an_error_where_nothing_is_refined(here: Path) -> None:
+    downloads.make_folder(here / "data", n=1)
+    for option in (["--top", "5"], ["--then-iem"], ["--rounds", "2"], ["--schedule", "quick"]):
+        refused = reproduce("folder", *option, status=2)
+        assert f"{option[0]} says how to --refine" in refused.stderr
+    assert not (here / "iem-reproduce").exists()
+
+
+def test_a_trainer_that_is_not_there_is_an_error_before_the_work_begins(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours.install(monkeypatch)
+    downloads.make_folder(here / "data", n=1)
+    assert "no trainer is named 'keras'" in reproduce("folder", "--refine", status=2).stderr
+    assert not (here / "iem-reproduce").exists()
+
+
+def test_figures_show_the_network_s_masks_too(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    colours.install(monkeypatch)
+    downloads.make_folder(here / "data", n=3)
+    shown: list[Shown] = []
+
+    def results_figure(rows: list[Shown], config: IEMConfig) -> np.ndarray:
+        shown.extend(rows)
+        return np.zeros((1, 1), np.uint8)
+
+    monkeypatch.setattr(drawing, "results_figure", results_figure)
+    reproduce("folder", "--no-baselines", "--refine", "--trainer", "colours", "--figures", "drawn")
+    refined = here / "iem-reproduce" / "folder-data" / "iem" / "refined" / "masks"
+    masks = {(np.asarray(Image.open(file)) > 0).tobytes() for file in refined.rglob("*.png")}
+    assert {row.refined.tobytes() for row in shown if row.refined is not None} == masks

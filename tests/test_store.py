@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from iem_xp.images import ImageError, encode_mask, write_atomically
 from iem_xp.runs.candidates import _packed, _unpacked
 from iem_xp.runs.database import FORMAT_VERSION, RunError
 from iem_xp.runs.naming import Source
@@ -276,6 +278,23 @@ def test_the_candidates_of_an_image_are_found_by_its_path(run: Run) -> None:
     assert (entry.source, entry.notes) == (source("a.jpg"), "alpha ignored")
     assert [(found.side, found.inpainting_error) for found in candidates] == [(44, 0.5), (78, 0.2)]
     assert run.candidates.of(source("c.jpg").path) is None
+
+
+def test_a_mask_that_was_written_is_found_by_its_image_s_path(run: Run) -> None:
+    mask = np.eye(4, 6, dtype=bool)
+    entry = Entry(source("a.jpg"), 6, 4, 0.5, "alpha ignored")
+    write_atomically(run.masks / entry.source.mask, encode_mask(mask))
+    run.record_done(entry, Candidate(0, mask, 0.25, 7), 0.5)
+    wait(run, source("b.jpg"), [0.1])
+    found = run.written(entry.source.path)
+    assert found is not None
+    assert found[0] == entry
+    np.testing.assert_array_equal(found[1].mask, mask)
+    assert found[1]._replace(mask=mask) == Candidate(0, mask, 0.25, 7)
+    assert run.written(source("b.jpg").path) is None
+    (run.masks / entry.source.mask).unlink()
+    with pytest.raises(ImageError, match=re.escape(entry.source.mask)):
+        run.written(entry.source.path)
 
 
 def test_candidates_come_back_whole_while_they_are_recorded(

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from iem_xp.baselines import BASELINES
-from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM
+from iem_xp.refinement import Refinement
+from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, REFINED
 
 
 def test_every_study_has_a_folder_of_its_own() -> None:
-    names = [study.name for study in (IEM, GRABCUT, *FLOORS, *ABLATIONS)]
-    assert len(set(names)) == len(names) == 7
+    names = [study.name for study in (IEM, REFINED, GRABCUT, *FLOORS, *ABLATIONS)]
+    assert len(set(names)) == len(names) == 8
+
+
+def test_the_network_s_masks_are_the_refinement_of_the_search_s() -> None:
+    place = Refinement().places(Path(IEM.name))[-1]
+    assert place.refined == Path(REFINED.name)
+    assert REFINED.settings == IEM.settings
+    assert REFINED.sides == (0,)
 
 
 def test_a_row_is_named_after_the_baseline_that_it_is_of() -> None:

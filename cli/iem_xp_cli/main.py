@@ -15,6 +15,7 @@ COMMANDS = {
     "segment": "Find a mask for every image, without labels or training.",
     "refine": "Train a network on the best masks of a run, and mask all its images anew.",
     "predict": "Find masks with a network that refine trained.",
+    "export-model": "Write a trained network for programs without Keras: ONNX, SavedModel, LiteRT.",
     "export-labels": "Write the best masks of a run, with their images, as labels to train on.",
     "evaluate": "Compare masks with true masks or boxes.",
     "reproduce": "Reproduce the paper's tables on a data set.",

@@ -19,16 +19,22 @@ from iem_xp.datasets import KINDS, Dataset, DatasetError, open_dataset
 from iem_xp.engines import EngineOption
 from iem_xp.files import replacing
 from iem_xp.images import ImageError
+from iem_xp.models import ModelError
+from iem_xp.pseudo_labels import LabelError
+from iem_xp.refinement import Refinement
 from iem_xp.reproduction.drawing import FigureError, check_figures, draw_figures
 from iem_xp.reproduction.outputs import IMAGES, SCORES, check_place, prepare
 from iem_xp.reproduction.report import ablation_table, explain, results_table
 from iem_xp.reproduction.scoring import Found, Scoring, list_figures, score_runs
-from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, Study, find_sources
+from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, REFINED, Study, find_sources
 from iem_xp.reproduction.tables import Table, to_csv
+from iem_xp.runs.database import RunError
 from iem_xp.runs.methods import Method
 from iem_xp.runs.naming import Source
 from iem_xp.runs.store import Run
+from iem_xp.trainers import TrainerError, load_trainer
 from iem_xp_cli.options import check_engine, device_option, engine_option, take_device, workers_option
+from iem_xp_cli.refining import refine_run
 from iem_xp_cli.session import listed, messages, printable, progress, search, segment_folder
 
 FORMATS = ("text", "markdown", "csv", "json")
@@ -51,6 +57,12 @@ FORMATS = ("text", "markdown", "csv", "json")
 @click.option(
     "--baselines/--no-baselines", default=True, show_default=True, help="Also GrabCut and centred figures."
 )
+@click.option("--refine", is_flag=True, help="Also IEM + SegNet: a network trained on the masks of IEM.")
+@click.option("--trainer", help="With --refine: what trains, see `iem-xp trainers`.  [default: keras]")
+@click.option("--schedule", help="With --refine: of the trainer.  [default: paper, for keras]")
+@click.option("--top", type=click.IntRange(min=1), help="With --refine: labels to select.  [default: 8000]")
+@click.option("--then-iem", is_flag=True, help="With --refine: search on from the network's masks (IEM).")
+@click.option("--rounds", type=click.IntRange(min=1), help="With --refine: how often to train.  [default: 1]")
 @click.option("--figures", type=click.Path(path_type=Path), help="Folder to write the paper's figures to.")
 @click.option(
     "--format",
@@ -71,6 +83,7 @@ def command(
     limit: int | None,
     ablate: bool,
     baselines: bool,
+    refine: bool,
     figures: Path | None,
     as_format: str | None,
     as_json: bool,
@@ -78,6 +91,7 @@ def command(
     workers: int,
     device: str,
     engine: EngineOption,
+    **refining: Any,
 ) -> None:
     """Reproduce the paper's tables on a data set.
 
@@ -88,11 +102,15 @@ def command(
     squares. The table has every way to choose among these, GrabCut and centred figures by the same protocol,
     and the paper's own rows. The same command again continues where it stopped.
 
+    With --refine a network is trained on the best masks of the square that is chosen for the data set, as by
+    iem-xp refine, and the table has a row of its masks.
+
     Exit status: 0 all well, 1 some images could not be segmented or scored, 2 wrong usage, 130 interrupted.
     """
     if as_json and as_format not in (None, "json"):
         raise click.UsageError(f"--json and --format {as_format}: one of them only")
     as_format = "json" if as_json else as_format or "text"
+    refinement = _choose_refinement(refine, **refining)
     if split in KINDS[kind].splits[:1]:
         split = None  # the default by its name makes the same runs
     folder = output or _default_output(kind, root, split)
@@ -106,6 +124,8 @@ def command(
             check_place(figures, root, folder)
             check_figures(figures, overwrite)
         studies = _list_studies(ablate, baselines, notes)
+        if refinement is not None:
+            load_trainer(refinement.trainer)
     device = take_device(device)
     check_engine(engine, device, IEM.settings)
 
@@ -116,6 +136,9 @@ def command(
         for study in studies:
             method = _method(study, device, engine)
             _run(study, method, images, folder, facts=facts, workers=workers, overwrite=overwrite)
+        if refinement is not None:
+            notes.append(_refine(refinement, folder, workers, device))
+            studies.insert(1, REFINED)
         scoring = _score(dataset, studies, folder, workers)
     causes = (f"{name}: {cause}" for name, cause in scoring.failed.items())
     for line in listed("not counted", causes, len(scoring.failed)):
@@ -135,8 +158,8 @@ def command(
         below = [*explain(kind, tables, scoring), *notes]
         click.echo(_formatted(tables, as_format, below), nl=False)
     if figures is not None:
-        with _messages(overwrite), Run.open(folder / IEM.name, to_write=False) as run:
-            drawn = draw_figures(dataset, scoring, run, folder / IMAGES, figures, engine)
+        with _messages(overwrite), _opened(studies, folder) as runs:
+            drawn = draw_figures(dataset, scoring, runs, folder / IMAGES, figures, engine)
         click.echo(f"figures: {', '.join(map(str, drawn))}", err=True)
     if scoring.failed:
         sys.exit(1)
@@ -147,13 +170,23 @@ def _messages(overwrite: bool) -> Iterator[None]:
     try:
         with messages():
             yield
-    except (DatasetError, FigureError) as error:
+    except (DatasetError, FigureError, LabelError, ModelError, TrainerError) as error:
         raise click.UsageError(str(error)) from error
     except ImageError as error:  # it has changed since it was segmented
         raise click.ClickException(f"no figures are drawn: {error}") from error
     except KeyboardInterrupt as error:
         again = f"the same command{' without --overwrite' if overwrite else ''} continues"
         raise KeyboardInterrupt(*(error.args or [again])) from None
+
+
+def _choose_refinement(refine: bool, schedule: str | None, **given: Any) -> Refinement | None:
+    given = {name: value for name, value in given.items() if value}  # the others have their defaults
+    options = {"schedule": schedule} if schedule else {}
+    if refine:
+        return Refinement(**given, options=options)
+    for name in (*given, *options):
+        raise click.UsageError(f"--{name.replace('_', '-')} says how to --refine, which is not given")
+    return None
 
 
 def _list_studies(ablate: bool, baselines: bool, notes: list[str]) -> list[Study]:
@@ -194,13 +227,36 @@ def _run(study: Study, method: Method, images: Sequence[Source], folder: Path, *
     )
 
 
+def _refine(refinement: Refinement, folder: Path, workers: int, device: str) -> str:
+    """Refine the run of IEM; return a note on how."""
+    try:
+        with Run.open(folder / IEM.name) as run:
+            summary = refine_run(run, refinement, workers, device)
+    except RunError as error:
+        raise RunError(
+            f"{error}\n(of: iem-xp refine {folder / IEM.name}; that of reproduce deletes the searches, too)"
+        ) from error
+    seconds = sum(sum(past["seconds"].values()) for past in summary["rounds"])
+    click.echo(f"{REFINED.title}: {summary['predicted']} predicted, {seconds:.1f} s in all", err=True)
+    schedule = refinement.options.get("schedule", "default")
+    rounds = f", round {refinement.rounds} of {refinement.rounds}" if refinement.rounds > 1 else ""
+    return (
+        f"{REFINED.title}: {summary['labels']:,} labels, {summary['epochs']} epochs of the trainer "
+        f"{refinement.trainer} by its {schedule} schedule{rounds}{', then IEM' * refinement.then_iem}."
+    )
+
+
+@contextmanager
+def _opened(studies: Sequence[Study], folder: Path) -> Iterator[dict[Study, Run]]:
+    with ExitStack() as stack:
+        yield {study: stack.enter_context(Run.open(folder / study.name, to_write=False)) for study in studies}
+
+
 def _score(dataset: Dataset, studies: Sequence[Study], folder: Path, workers: int) -> Scoring:
     """Score the runs, and keep the scores of every image beside them."""
     figures = list_figures(dataset)
     with ExitStack() as stack:
-        runs = {
-            study: stack.enter_context(Run.open(folder / study.name, to_write=False)) for study in studies
-        }
+        runs = stack.enter_context(_opened(studies, folder))
         path = stack.enter_context(replacing(folder / SCORES))
         file = stack.enter_context(path.open("w", newline="", encoding="utf-8", errors="surrogateescape"))
         advance = stack.enter_context(progress("scoring", len(dataset) * len(studies)))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
 
 from iem_xp.datasets.examples import Dataset, Example
 from iem_xp.engines import EngineOption
-from iem_xp.images import ImageError, Pixels, encode_png, fit_truth, write_atomically
+from iem_xp.images import ImageError, Mask, Pixels, encode_png, fit_truth, write_atomically
 from iem_xp.labels import Labels, Truth, to_truth
 from iem_xp.reproduction.curves import Point, draw, trace
 from iem_xp.reproduction.figures import Shown, evenly, inpainting_figure, results_figure
-from iem_xp.reproduction.scoring import Scoring
-from iem_xp.reproduction.studies import IEM, PAPER, source_of
+from iem_xp.reproduction.scoring import Scoring, find_masks
+from iem_xp.reproduction.studies import IEM, PAPER, REFINED, Study, source_of
 from iem_xp.runs.store import Run
 
 INPAINTING, RESULTS, CURVE, POINTS = "figure-3.png", "results.png", "curve.png", "curve.csv"
@@ -59,7 +59,12 @@ def check_figures(folder: Path, overwrite: bool) -> None:
 
 
 def draw_figures(
-    dataset: Dataset, scoring: Scoring, run: Run, images: Path, folder: Path, engine: EngineOption = "auto"
+    dataset: Dataset,
+    scoring: Scoring,
+    runs: Mapping[Study, Run],
+    images: Path,
+    folder: Path,
+    engine: EngineOption = "auto",
 ) -> list[Path]:
     """Draw the paper's figures of a data set, of the square that its protocol chooses.
 
@@ -67,9 +72,9 @@ def draw_figures(
     ----------
     dataset : Dataset
     scoring : Scoring
-        Of `run` at least.
-    run : Run
-        Of the study `IEM`.
+        Of these runs at least.
+    runs : mapping of Study to Run
+        Of `IEM`, and of `REFINED` if its masks are to be shown.
     images : Path
         As for `score_runs`.
     folder : Path
@@ -91,7 +96,7 @@ def draw_figures(
     if not counted:
         raise ImageError("no image counts")
     side, config = scoring.choices[IEM.name].side, PAPER.config
-    rows = [_show(example, run, images, side) for example in evenly(counted, ROWS)]
+    rows = [_show(example, runs, images, side) for example in evenly(counted, ROWS)]
     files = {RESULTS: encode_png(results_figure(rows, config))}
     with_truth = [(shown.image, shown.labels) for shown in rows if shown.labels is not None]
     if with_truth:
@@ -116,12 +121,17 @@ def _is_drawn(folder: Path) -> bool:
         return False
 
 
-def _show(example: Example, run: Run, images: Path, side: int) -> Shown:
-    kept = run.candidates.of(source_of(example, images).path)
-    if kept is None:
-        raise ImageError(f"{example.name}: has not been segmented")
-    mask = next(candidate.mask for candidate in kept[1] if candidate.side == side)
-    return Shown(PAPER.at_work(example.image), _labels(example), mask)
+def _show(example: Example, runs: Mapping[Study, Run], images: Path, side: int) -> Shown:
+    path = source_of(example, images).path
+
+    def find(study: Study, side: int) -> Mask:
+        found = find_masks(study, runs[study], path)
+        if found is None:
+            raise ImageError(f"{example.name}: has not been segmented")
+        return next(candidate.mask for candidate in found[1] if candidate.side == side)
+
+    refined = find(REFINED, 0) if REFINED in runs else None
+    return Shown(PAPER.at_work(example.image), _labels(example), find(IEM, side), refined)
 
 
 def _labels(example: Example) -> Labels | None:

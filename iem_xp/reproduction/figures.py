@@ -21,11 +21,12 @@ MARGIN = 6
 
 
 class Shown(NamedTuple):
-    """An example as a figure shows it, at the paper's size: image, labels if there are any, mask found."""
+    """An example as a figure shows it, at the paper's size: image, labels if there are any, masks found."""
 
     image: Pixels
     labels: Labels | None
     mask: Mask
+    refined: Mask | None = None
 
 
 def evenly(items: Sequence[T], count: int) -> list[T]:
@@ -35,15 +36,24 @@ def evenly(items: Sequence[T], count: int) -> list[T]:
 
 
 def results_figure(examples: Sequence[Shown], config: IEMConfig) -> Pixels:
-    """The rows of figures 4 to 6: image, truth, mask, and the inpainting of either side from the other."""
-    titles = ["image", "truth", "IEM mask", "inpainting"]
+    """The rows of figures 4 to 6: image, truth, mask, and the inpainting of either side from the other.
+
+    If there are refined masks, they stand behind.
+    """
+    titles = ["image", "truth", "IEM mask", "inpainting", "IEM + SegNet mask"]
     rows = [
-        [image, *([] if labels is None else [labels]), np.uint8(255) * mask, inpainted(image, mask, config)]
-        for image, labels, mask in examples
+        [
+            image,
+            *([] if labels is None else [labels]),
+            np.uint8(255) * mask,
+            inpainted(image, mask, config),
+            *([] if refined is None else [np.uint8(255) * refined]),
+        ]
+        for image, labels, mask, refined in examples
     ]
-    if all(labels is None for _, labels, _ in examples):
+    if all(example.labels is None for example in examples):
         titles.remove("truth")
-    return contact_sheet(titles, rows)
+    return contact_sheet(titles[: max(map(len, rows))], rows)
 
 
 def inpainting_figure(examples: Sequence[tuple[Pixels, Labels]], config: IEMConfig) -> Pixels:

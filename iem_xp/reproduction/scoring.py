@@ -62,7 +62,7 @@ class Choices:
 
     def __init__(self, study: Study, figures: Sequence[str]) -> None:
         self.study = study
-        self._sides = study.settings.config.init_sides
+        self._sides = study.sides
         self._by = "either_iou" if "either_iou" in figures else "box_iou"
         self._errors = Means([str(side) for side in self._sides])
         self._of_side = {side: Means(figures) for side in self._sides}
@@ -173,10 +173,10 @@ def score_runs(
         for example in dataset:
             try:
                 path = source_of(example, images).path
+                kept = {study: find_masks(study, run, path) for study, run in runs.items()}
             except ImageError as error:
                 scoring.failed[example.name] = str(error)
                 continue
-            kept = {study: run.candidates.of(path) for study, run in runs.items()}
             found = {study: candidates for study, candidates in kept.items() if candidates is not None}
             if len(found) == len(runs):
                 for study, (_, candidates) in found.items():
@@ -195,6 +195,20 @@ def score_runs(
             scoring.choices[study.name].add(found)
             watch(task.example.name, study, found)
     return scoring
+
+
+def find_masks(study: Study, run: Run, path: Path) -> tuple[Entry, Sequence[Candidate]] | None:
+    """What a study found in an image: a mask of each of its squares, or of none; None if it has no mask.
+
+    Raises
+    ------
+    ImageError
+        If a mask that was written cannot be read any more.
+    """
+    if not study.refined:
+        return run.candidates.of(path)
+    written = run.written(path)
+    return None if written is None else (written[0], written[1:])
 
 
 def list_figures(dataset: Dataset) -> tuple[str, ...]:

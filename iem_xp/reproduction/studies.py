@@ -31,12 +31,20 @@ class Study:
         Their initial squares are all kept in the run, so that every choice among them can be scored.
     baseline : str, optional
         What finds the masks, of `iem_xp.baselines.BASELINES`; by default the search of the paper.
+    refined : bool
+        Whether a network finds them that was trained on the masks of `IEM`, starting from no square.
     """
 
     name: str
     title: str
     settings: Settings = PAPER
     baseline: str | None = None
+    refined: bool = False
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Sides of the initial squares of its masks; (0,) if they have none."""
+        return (0,) if self.refined else self.settings.config.init_sides
 
 
 def _baseline(name: str, title: str) -> Study:
@@ -44,6 +52,7 @@ def _baseline(name: str, title: str) -> Study:
 
 
 IEM = Study("iem", "IEM")
+REFINED = Study(f"{IEM.name}/refined", "IEM + SegNet", refined=True)
 GRABCUT = _baseline("grabcut", "GrabCut")
 FLOORS = (_baseline("square", "centred square"), _baseline("ellipse", "centred ellipse"))
 ABLATIONS = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from iem_xp.files import remove
+from iem_xp.labels import FOREGROUND, read_labels
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.database import UNFINISHED, Database, RunError, stored_path, stored_text
 from iem_xp.runs.naming import Source, distinct
@@ -249,6 +250,20 @@ class Run:
         )
         for path, mask, *known in self._database.execute(query):
             yield Entry(Source(Path(os.fsdecode(path)), os.fsdecode(mask)), *known)
+
+    def written(self, path: Path) -> tuple[Entry, Candidate] | None:
+        """Return an image that is done, with the mask that was written; an ImageError if that is gone."""
+        query = (
+            "SELECT mask, width, height, seconds, notes, init_side, inpainting_error, updates FROM images"
+            " WHERE path = ? AND status = 'done'"
+        )
+        row = self._database.execute(query, (stored_path(path),)).fetchone()
+        if row is None:
+            return None
+        name, *known, side, error, updates = row
+        source = Source(path, os.fsdecode(name))
+        mask = read_labels(self.masks / source.mask) == FOREGROUND
+        return Entry(source, *known), Candidate(side, mask, error, updates)
 
     def ranked(self) -> Iterator[Ranked]:
         """Iterate over the images that are done, from the highest inpainting error; ties by mask's name."""

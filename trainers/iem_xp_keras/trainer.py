@@ -1,4 +1,4 @@
-"""The Keras SegNet as a trainer: `fit` and `load`, as iem-xp calls them."""
+"""The Keras SegNet as a trainer: `fit`, `load` and `export`, as iem-xp calls them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from iem_xp_keras.quiet import without_remarks
+
 # Before TensorFlow is imported: it tells of its start on standard error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 try:
-    import keras
+    with without_remarks():
+        import keras
 except ImportError as _error:
     raise ImportError(
         "the Keras trainer needs Keras and its backend: TensorFlow, or the one that KERAS_BACKEND names; "
@@ -19,13 +22,13 @@ except ImportError as _error:
 
 from iem_xp_keras.checkpoints import Checkpoints, replacing
 from iem_xp_keras.curves import write_curves
+from iem_xp_keras.exporting import FORMATS, NETWORK, export
 from iem_xp_keras.labels import open_labels
 from iem_xp_keras.options import read_options
 from iem_xp_keras.prediction import SegNetModel
 from iem_xp_keras.training import Progress, train
 
-NETWORK = "model.keras"
-"""Name of the trained network in its folder."""
+__all__ = ["FORMATS", "export", "fit", "load"]
 
 
 def fit(
