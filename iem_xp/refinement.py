@@ -100,7 +100,9 @@ class Refinement:
         """
         there, places = run.get_meta(KEY), self.places(run.folder)
         if overwrite:
-            for path in (run.folder / "refined", run.folder / "rounds", places[-1].model):
+            # Networks go first: if this is cut short, new ones do not continue what is left of their masks.
+            networks = places[-1].model, *run.folder.glob("rounds/*/models")
+            for path in (*networks, run.folder / "rounds", run.folder / "refined"):
                 remove(path)
             there = None
         elif there is not None and (lines := differences(there["configuration"], asdict(self))):
@@ -118,11 +120,13 @@ class Refinement:
         return places[known[-1].number - 1 :] if known else places
 
     def has_labels(self, place: Round) -> bool:
-        """Whether the labels of a round are there: complete, and selected by these choices."""
+        """Whether the labels of a round are there: complete, and selected from its run by these choices."""
         try:
             meta = read_meta(place.labels)
         except LabelError:
             return False
+        if place.number > 1 and Path(meta["run"]).parts[-3:] != place.selected.parts[-3:]:
+            return False  # of the run itself, for a network that was refused before rounds were asked for
         return not differences(
             {"top": meta["top"], "curation": meta["curation"]},
             {"top": self.top, "curation": asdict(self.curation)},

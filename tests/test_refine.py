@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import colours
-from iem_xp import inpainting_error
+from iem_xp import inpainting_error, refinement
 from iem_xp.config import IEMConfig
+from iem_xp.files import remove
 from iem_xp.images import fit_image, read_image, restore_mask
 from iem_xp.models import open_model, read_facts
 from iem_xp.runs.store import Run
@@ -343,6 +344,33 @@ def test_an_option_that_was_refused_may_be_mended(trainer: colours.Trainer) -> N
     assert "trainer colours: there is no option 'depth'" in refine("-O", "depth=3", status=2).stderr
     refine("--top", "3")
     assert labels(MODEL)["count"] == 3
+
+
+def test_labels_for_a_network_that_was_refused_are_those_of_no_later_round(trainer: colours.Trainer) -> None:
+    refine("-O", "depth=3", status=2)
+    assert labels(MODEL)["run"] == str(Path("iem-run").absolute())
+    found = summary("--rounds", "2")
+    assert [entry["epochs"] for entry in found["rounds"]] == [2, 2]
+    assert labels(MODEL)["run"] == str(Path("iem-run/rounds/1/refined").absolute())
+
+
+def test_an_overwriting_command_cut_short_leaves_no_network_that_is_taken_for_done(
+    trainer: colours.Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refine("--rounds", "2")
+
+    def cut_short(path: Path) -> None:
+        if path.name == "refined":
+            (path / "masks" / "cat.png").unlink()
+            raise KeyboardInterrupt
+        remove(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refinement, "remove", cut_short)
+        refine("--rounds", "2", "--overwrite", status=INTERRUPTED)
+    assert "method: " in refine("--rounds", "2", status=2).stderr
+    refine("--rounds", "2", "--overwrite")
+    assert len(masks()) == 4
 
 
 def test_overwrite_removes_the_refinement_alone(trainer: colours.Trainer) -> None:
