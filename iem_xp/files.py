@@ -52,6 +52,12 @@ def placing(path: str | os.PathLike[str]) -> Iterator[Path]:
     with TemporaryDirectory(prefix=".", suffix=".tmp", dir=path.parent) as folder:
         new = Path(folder, "new")
         yield new
-        if path.is_dir() and not path.is_symlink():
-            os.rename(path, Path(folder, "old"))  # only an empty folder could be replaced
-        os.replace(new, path)
+        old = Path(folder, "old")
+        if path.is_dir() or (new.is_dir() and path.exists()):
+            os.rename(path, old)  # a folder can neither replace nor be replaced
+        try:
+            os.replace(new, path)
+        except BaseException:
+            if old.exists() and not path.exists():
+                os.rename(old, path)
+            raise

@@ -70,3 +70,25 @@ def test_a_folder_that_is_not_finished_leaves_the_old_one_alone(tmp_path: Path) 
         write()
     assert list(tmp_path.iterdir()) == [path]
     assert list(path.iterdir()) == [path / "old"]
+
+
+def test_a_folder_that_was_never_made_leaves_the_old_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").touch()
+    with pytest.raises(FileNotFoundError), placing(path):
+        pass
+    assert list(tmp_path.iterdir()) == [path]
+    assert list(path.iterdir()) == [path / "old"]
+
+
+def test_a_folder_and_a_file_take_each_other_s_place(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_text("old")
+    with placing(path) as new:
+        new.mkdir()
+    assert path.is_dir()
+    with placing(path) as new:
+        new.write_text("new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
