@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from iem_xp.files import placing
-from iem_xp.models import read_facts
+from iem_xp.models import read_trained
 from iem_xp.trainers import load_trainer
 
 _SAVED_MODEL = "saved_model.pb"
@@ -41,21 +41,16 @@ def export_model(folder: Path, format: str, path: Path, *, overwrite: bool = Fal
     Raises
     ------
     ExportError
-        If the network is not trained to its end; if its trainer cannot export, or not to this format; if
-        packages that this takes are not installed; if there is something at `path` that is not to be
-        replaced; or if the network cannot be converted.
+        If its trainer cannot export, or not to this format; if packages that this takes are not installed;
+        if there is something at `path` that is not to be replaced; or if the network cannot be converted.
     ModelError
-        If `folder` is no model's.
+        If the folder has no network, or one whose training is not finished.
     TrainerError
         If its trainer cannot be had.
     OSError
         If `path` cannot be written.
     """
-    facts = read_facts(folder)
-    if not facts["trained"]:
-        raise ExportError(
-            f"{folder}: its training is not finished; the same iem-xp refine as before continues it"
-        )
+    facts = read_trained(folder)
     _check_place(path, overwrite)
     name = facts["trainer"]
     trainer = load_trainer(name)

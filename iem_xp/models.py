@@ -122,6 +122,8 @@ def read_facts(folder: Path) -> Facts:
                 "pip install -U iem-xp"
             )
         settings_of(facts)
+        if not (isinstance(facts["trainer"], str) and isinstance(facts["trained"], bool)):
+            raise TypeError("trainer is no text, or trained neither true nor false")
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, SettingsError) as error:
         raise ModelError(
             f"{file}: cannot be read: {type(error).__name__}: {error}; train the network again with: "
@@ -130,8 +132,35 @@ def read_facts(folder: Path) -> Facts:
     return facts
 
 
+def read_trained(folder: Path) -> Facts:
+    """Read what is known of a trained network.
+
+    Raises
+    ------
+    ModelError
+        As `read_facts` does, and if the training is not finished.
+    """
+    facts = read_facts(folder)
+    if not facts["trained"]:
+        raise ModelError(
+            f"{folder}: its training is not finished; the same iem-xp refine as before continues it"
+        )
+    return facts
+
+
 def open_model(folder: Path) -> tuple[Model, Facts]:
     """Open a trained network.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    Model
+        Takes uint8 images (N, S, S, 3), with S the ``size`` of the facts.
+    dict
+        What is known of it, see `Facts`.
 
     Raises
     ------
@@ -140,11 +169,7 @@ def open_model(folder: Path) -> tuple[Model, Facts]:
     TrainerError
         If its trainer cannot be had.
     """
-    facts = read_facts(folder)
-    if not facts["trained"]:
-        raise ModelError(
-            f"{folder}: its training is not finished; the same iem-xp refine as before continues it"
-        )
+    facts = read_trained(folder)
     trainer = load_trainer(facts["trainer"])
     try:
         return trainer.load(folder), facts

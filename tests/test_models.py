@@ -116,6 +116,11 @@ def test_a_folder_without_a_network_is_an_error_that_leads_to_one(
         ("{}", "format_version"),
         ('{"format_version": 1}', "config"),
         ('{"format_version": 1, "config": {"sigma": -1}, "size": 16, "fit": "crop"}', "sigma"),
+        ('{"format_version": 1, "config": {}, "size": 16, "fit": "crop", "trainer": "x"}', "trained"),
+        (
+            '{"format_version": 1, "config": {}, "size": 16, "fit": "crop", "trainer": 1, "trained": true}',
+            "trainer",
+        ),
     ],
 )
 def test_a_damaged_file_is_an_error_that_says_what_is_wrong(tmp_path: Path, content: str, cause: str) -> None:
