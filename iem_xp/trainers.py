@@ -195,7 +195,7 @@ def _is_met(need: Requirement) -> bool:
         return need.specifier.contains(metadata.version(need.name), prereleases=True)
     except metadata.PackageNotFoundError:
         # It may have come under another name, as TensorFlow does with tensorflow-cpu.
-        return find_spec(need.name.replace("-", "_")) is not None
+        return find_spec(canonicalize_name(need.name).replace("-", "_")) is not None
 
 
 def _full_name(listed: Listed) -> str:
