@@ -105,13 +105,12 @@ def command(
     for message in remarks(folder, found, summary):
         click.echo(message, err=True)
     summary["model"] = str(model)
-    click.echo(json.dumps(summary) if as_json else as_text(summary))
+    click.echo(json.dumps(summary) if as_json else _as_text(summary))
     if summary["failed"] or found.unreadable:
         sys.exit(1)
 
 
-def as_text(summary: dict[str, Any]) -> str:
-    """Lines on what was predicted."""
+def _as_text(summary: dict[str, Any]) -> str:
     crop = " (masks of the centre crops)" if summary["fit"] == "crop" else ""
     return "\n".join(
         [
