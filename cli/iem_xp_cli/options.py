@@ -99,6 +99,14 @@ def collect_settings(preset: str | None, config: Path | None, options: dict[str,
         raise click.UsageError(str(error)) from error
 
 
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Delete the run that is there, with all its folders, and start anew."
+)
+
+limit_option = click.option("--limit", type=click.IntRange(min=1), help="Take only the first so many images.")
+
+then_iem_option = click.option("--then-iem", is_flag=True, help="Search on from the network's masks (IEM).")
+
 device_option = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|gpu|gpu:N", help="Where to compute."
 )

@@ -17,7 +17,14 @@ from iem_xp.prediction import Network
 from iem_xp.runs.records import Output
 from iem_xp.runs.sources import find_images
 from iem_xp.trainers import TrainerError
-from iem_xp_cli.options import device_option, take_device, workers_option
+from iem_xp_cli.options import (
+    device_option,
+    limit_option,
+    overwrite_option,
+    take_device,
+    then_iem_option,
+    workers_option,
+)
 from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, segment_folder
 
 
@@ -30,16 +37,14 @@ from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, 
     type=click.Path(path_type=Path),
     help="Folder of the run.  [default: iem-predictions]",
 )
-@click.option("--then-iem", is_flag=True, help="Search on from the network's masks (IEM).")
+@then_iem_option
 @click.option(
     "--probabilities",
     is_flag=True,
     help="Also write the probability of foreground, 255 for 1, to probabilities/.",
 )
-@click.option(
-    "--overwrite", is_flag=True, help="Delete the run that is there, with all its folders, and start anew."
-)
-@click.option("--limit", type=click.IntRange(min=1), help="Take only the first so many images.")
+@overwrite_option
+@limit_option
 @workers_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")

@@ -18,7 +18,7 @@ from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
 from iem_xp.trainers import TrainerError, load_trainer
 from iem_xp_cli.export_labels import curation_options, take_curation
-from iem_xp_cli.options import Command, device_option, take_device, workers_option
+from iem_xp_cli.options import Command, device_option, take_device, then_iem_option, workers_option
 from iem_xp_cli.refining import refine_run
 from iem_xp_cli.session import failures, messages
 
@@ -79,7 +79,7 @@ def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str
 @curation_options
 @click.option("--trainer", default="keras", show_default=True, help="What trains: see `iem-xp trainers`.")
 @trainer_options
-@click.option("--then-iem", is_flag=True, help="Search on from the network's masks (IEM).")
+@then_iem_option
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),

@@ -50,6 +50,8 @@ def refine_run(
     ------
     RunError
         If a refinement by other choices is there.
+    LabelError
+        If no mask can be a label.
     ModelError, TrainerError
         If the network cannot be trained, or the trainer not be had.
     OSError

@@ -24,6 +24,8 @@ from iem_xp_cli.options import (
     collect_settings,
     device_option,
     engine_option,
+    limit_option,
+    overwrite_option,
     settings_options,
     take_device,
     workers_option,
@@ -42,10 +44,8 @@ _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
     default=None,
     help="Folder of the run.  [default: iem-run]",
 )
-@click.option(
-    "--overwrite", is_flag=True, help="Delete the run that is there, with all its folders, and start anew."
-)
-@click.option("--limit", type=click.IntRange(min=1), help="Take only the first so many images.")
+@overwrite_option
+@limit_option
 @workers_option
 @click.option(
     "--batch-size",
