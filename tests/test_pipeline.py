@@ -198,6 +198,20 @@ def test_images_of_all_sizes_go_into_one_run(tmp_path: Path, batch_size: int) ->
         assert mask_of(tmp_path / "run", name).shape == (height, width)
 
 
+def test_of_equal_errors_the_first_square_wins(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SETTINGS.updated({"choose": "image", "init_sides": (78, 44, 92)})
+    find = Search.find
+
+    def equal(search: Search, images: np.ndarray) -> list[Any]:
+        return [ascent._replace(inpainting_error=np.ones(len(images))) for ascent in find(search, images)]
+
+    monkeypatch.setattr(Search, "find", equal)
+    session(tmp_path / "run", sources(folder), settings)
+    assert {row["init_side"] for row in rows(tmp_path / "run")} == {78}
+
+
 def test_images_that_differ_in_size_share_the_square_of_all(folder: Path, tmp_path: Path) -> None:
     photograph("cat", 40, 60).save(folder / "tall.png")
     session(tmp_path / "run", sources(folder))

@@ -163,15 +163,16 @@ def test_the_number_of_workers_changes_nothing(run: Run) -> None:
 def test_few_images_are_held(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(40):
         add(run, f"{i}.png", error=i)
-    started, ahead = [], []
-    read = module.read_image
+    taken, ahead = [], []
+    ranked = run.ranked
 
-    def counting(path: Path) -> Any:
-        started.append(path)
-        return read(path)
+    def counting() -> Iterator[Any]:
+        for image in ranked():
+            taken.append(image)
+            yield image
 
-    monkeypatch.setattr(module, "read_image", counting)
-    export(run, workers=2, advance=lambda _: ahead.append(len(started) - len(ahead)))
+    monkeypatch.setattr(run, "ranked", counting)
+    export(run, workers=2, advance=lambda _: ahead.append(len(taken) - len(ahead)))
     assert len(ahead) == 40
     assert max(ahead) <= 8
 
@@ -366,6 +367,14 @@ def test_facts_that_do_not_fit_the_arrays_are_an_error(
     file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
     with pytest.raises(LabelError, match=message):
         read_meta(folder)
+
+
+def test_masks_of_another_type_are_an_error(run: Run) -> None:
+    add(run, "a.png", 0.5)
+    export(run)
+    np.save(run.folder / "labels" / "masks.npy", load(run, "masks") > 0)
+    with pytest.raises(LabelError, match=r"masks\.npy: is bool of \(1, 8, 8\), not uint8 of \(1, 8, 8\)"):
+        read_meta(run.folder / "labels")
 
 
 @pytest.mark.parametrize(

@@ -340,10 +340,17 @@ def test_another_configuration_is_an_error_that_names_it(
     assert files() == before
 
 
-def test_an_option_that_was_refused_may_be_mended(trainer: colours.Trainer) -> None:
+@pytest.mark.parametrize(
+    ("mended", "name", "value"),
+    [("--top 3", "count", 3), ("--max-share 0.9", "curation", {"max_share": 0.9})],
+)
+def test_an_option_that_was_refused_may_be_mended_and_labels_chosen_anew(
+    trainer: colours.Trainer, mended: str, name: str, value: Any
+) -> None:
     assert "trainer colours: there is no option 'depth'" in refine("-O", "depth=3", status=2).stderr
-    refine("--top", "3")
-    assert labels(MODEL)["count"] == 3
+    before = labels(MODEL)[name]
+    refine(*mended.split())
+    assert labels(MODEL)[name] == (before | value if isinstance(value, dict) else value) != before
 
 
 def test_labels_for_a_network_that_was_refused_are_those_of_no_later_round(trainer: colours.Trainer) -> None:
