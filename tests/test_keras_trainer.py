@@ -127,6 +127,17 @@ def test_a_model_that_is_not_there_is_named(tmp_path):
         trainer.load(tmp_path)
 
 
+def test_a_model_file_that_would_run_code_of_its_own_is_not_loaded(here):
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    images = keras.Input((8, 8, 3))
+    code = keras.layers.Lambda(lambda images: __import__("pathlib").Path("ran").touch() or images)
+    keras.Model(images, code(images)).save(here / trainer.NETWORK)
+    (here / "ran").unlink()
+    with pytest.raises(ValueError, match="Lambda"):
+        trainer.load(here)
+    assert not (here / "ran").exists()
+
+
 def test_without_keras_or_its_backend_the_error_says_what_to_install():
     code = "import sys; sys.modules[sys.argv[1]] = None; import iem_xp_keras.trainer"
     for missing in ("keras", "tensorflow"):
