@@ -133,6 +133,14 @@ def test_a_model_that_is_not_there_is_named(tmp_path):
         trainer.load(tmp_path)
 
 
+def test_a_model_file_with_code_of_its_own_is_refused(tmp_path):
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    images = keras.Input((8, 8, 3))
+    keras.Model(images, keras.layers.Lambda(lambda images: images)(images)).save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="`Lambda` layer"):
+        trainer.load(tmp_path)
+
+
 def test_without_keras_or_its_backend_the_error_says_what_to_install():
     code = "import sys; sys.modules[sys.argv[1]] = None; import iem_xp_keras.trainer"
     for missing in ("keras", "tensorflow"):

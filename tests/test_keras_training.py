@@ -85,6 +85,18 @@ def test_an_update_is_adams_for_the_cross_entropy_of_the_logits(labels, tmp_path
         assert abs(new - old).max() == pytest.approx(0.02, rel=0.02)  # Adam's first update, but for its sign
 
 
+def test_labels_that_are_held_back_are_never_learnt(train, monkeypatch):
+    shown = set()
+    show = exports.Batches._shown
+    monkeypatch.setattr(
+        exports.Batches, "_shown", lambda self, label: (shown.add(label), show(self, label))[1]
+    )
+    train()
+    learnt, held_back = exports.split(16, TINY["validation"], 0)
+    assert len(held_back) == 3
+    assert shown <= set(learnt.tolist())
+
+
 def test_progress_comes_with_every_update_and_with_the_figures_of_an_epoch(train):
     told = []
     trained = train(progress=lambda step, steps, figures: told.append((step, steps, dict(figures))))
