@@ -67,6 +67,20 @@ def test_arrays_without_their_state_count_for_nothing_and_are_cleared_away(folde
     assert found.load(3) == {}
 
 
+def test_the_history_is_told_once_it_is_safe(folder, labels):
+    told = []
+
+    def written(history):
+        state = json.loads((folder / "state.json").read_text())
+        told.append((state["history"] == history, state["finished"], len(history)))
+
+    new = checkpoints.Checkpoints(folder, Options(), labels, written)
+    new.save({}, {"loss": 0.2}, best=0)
+    new.save({}, {"loss": 0.1}, best=0)
+    new.finish()
+    assert told == [(True, False, 1), (True, False, 2), (True, True, 2)]
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(folder, labels, begun, monkeypatch):
     def no_space(*_, **__):
         raise OSError("no space left")
@@ -76,6 +90,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(folder, labels,
     with pytest.raises(OSError, match="no space left"):
         begun.save({}, {"loss": 0.2}, best=0)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert len(begun.history) == 2
 
 
 def test_other_options_are_an_error_that_names_them(folder, labels, begun):

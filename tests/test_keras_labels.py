@@ -69,6 +69,17 @@ def test_a_file_that_is_missing_is_named(tmp_path, file):
         exports.open_labels(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("meta", "match"),
+    [('{"format_version": 2}', "is of format 2, not 1"), ("{}", "cannot be read"), ("[", "cannot be read")],
+)
+def test_labels_of_another_format_are_an_error(tmp_path, meta, match):
+    write_labels(tmp_path, 10, 8)
+    (tmp_path / "meta.json").write_text(meta)
+    with pytest.raises(ValueError, match=rf"meta\.json: {match}.*export the labels again"):
+        exports.open_labels(tmp_path)
+
+
 def test_no_labels_are_an_error(tmp_path):
     write_labels(tmp_path, 0, 8)
     with pytest.raises(ValueError, match="no labels"):

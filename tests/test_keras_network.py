@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 keras = pytest.importorskip("keras", reason="Keras or its backend is not installed")
 networks = pytest.importorskip("iem_xp_keras.network", reason="Keras or its backend is not installed")
@@ -33,6 +34,68 @@ def test_there_is_one_logit_for_every_pixel(network, images):
 
 def test_a_side_may_be_odd():
     assert networks.build_network(17, 4, seed=0).output_shape == (None, 17, 17, 1)
+
+
+class Reference:
+    """The SegNet once more, in NumPy and float64, with the weights of a network."""
+
+    def __init__(self, network):
+        self.weights = {weight.path: np.asarray(weight, float) for weight in network.weights}
+
+    def convolved(self, name, x, stride=1):
+        kernel = self.weights[f"{name}/kernel"]
+        side, overlap = (
+            len(kernel),
+            len(kernel) - stride,
+        )  # what a side is padded by, where the stride divides it
+        border = (overlap // 2, overlap - overlap // 2)
+        windows = sliding_window_view(np.pad(x, ((0, 0), border, border, (0, 0))), (side, side), (1, 2))
+        x = np.einsum("nhwcij,ijcd->nhwd", windows[:, ::stride, ::stride], kernel)
+        return x + self.weights.get(f"{name}/bias", 0)
+
+    def normalised(self, name, x, stride=1):
+        x = self.convolved(name, x, stride)
+        x = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)
+        return x * self.weights[f"{name}_norm/gamma"] + self.weights[f"{name}_norm/beta"]
+
+    def residual(self, name, x, stride=1):
+        change = np.maximum(self.normalised(f"{name}_1", x, stride), 0)
+        change = self.normalised(f"{name}_2", change)
+        if stride == 2:
+            n, height, width, channels = x.shape
+            x = x.reshape(n, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+            x = self.normalised(f"{name}_shortcut", x)
+        return np.maximum(x + change, 0)
+
+    def __call__(self, images):
+        x = self.residual("reduction", images / 127.5 - 1, stride=2)
+        for block in (1, 2, 3):
+            x = self.residual(f"block_{block}", x)
+        side, levels = x.shape[1], [x]
+        for bins in (1, 2, 3, 6):
+            step = side // bins
+            level = x.reshape(len(x), bins, step, bins, step, -1).mean((2, 4))
+            level = (self.convolved if bins == 1 else self.normalised)(f"bins_{bins}", level)
+            levels.append(resized(np.maximum(level, 0), side))
+        x = np.maximum(self.normalised("head", np.concatenate(levels, axis=-1)), 0)
+        return resized(self.convolved("logit", x), 2 * side)
+
+
+def resized(x, side):
+    """Bilinear interpolation between the centres of pixels, whose values go on beyond the border."""
+    places = np.clip((np.arange(side) + 0.5) * x.shape[1] / side - 0.5, 0, x.shape[1] - 1)
+    shares = np.maximum(0, 1 - abs(places[:, np.newaxis] - np.arange(x.shape[1])))
+    return np.einsum("ih,jw,nhwc->nijc", shares, shares, x)
+
+
+def test_the_network_computes_what_the_paper_says(images):
+    network = networks.build_network(24, 8, seed=0)
+    for weight in network.weights:  # norms and biases that do something
+        if not weight.path.endswith("kernel"):
+            weight.assign(np.random.default_rng(len(weight.path)).uniform(0.5, 1.5, weight.shape))
+    np.testing.assert_allclose(
+        network.predict_on_batch(images), Reference(network)(images), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_an_image_is_predicted_alike_in_every_batch(network, images):

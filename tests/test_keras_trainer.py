@@ -53,6 +53,10 @@ def seen(model):
     return json.loads((model / "seen.json").read_text())
 
 
+def table(model):
+    return (model / "history.csv").read_text().splitlines(keepends=True)
+
+
 def weights(model):
     return trainer.load(model).network.get_weights()
 
@@ -100,7 +104,9 @@ def test_a_training_that_is_killed_goes_on_to_the_same_end(model, begin, tmp_pat
         pytest.skip("shown on one backend")
     assert begin(tmp_path, backend, 5) == -signal.SIGKILL  # in the second epoch of four
     assert not (tmp_path / "model.keras").exists()
+    assert (tmp_path / "history.csv").read_text() == "".join(table(model)[:2])
     assert begin(tmp_path, backend) == 0
+    assert len(table(tmp_path)) == 1 + 4
     assert seen(tmp_path)["losses"] == pytest.approx(seen(model)["losses"][1:], abs=1e-5)
     for mine, its in zip(weights(tmp_path), weights(model), strict=True):
         np.testing.assert_allclose(mine, its, rtol=0, atol=1e-5)

@@ -64,6 +64,39 @@ def assert_equal_weights(one, other, tolerance=0.0):
         np.testing.assert_allclose(mine, its, rtol=0, atol=tolerance)
 
 
+def test_the_network_has_the_width_and_the_weights_that_the_options_say(labels):
+    one, other = (training.Training(labels, Options(**{**TINY, "width": 6, "seed": s})) for s in (0, 1))
+    kernels = [trained._network.get_layer("first").get_weights()[0] for trained in (one, other)]
+    assert [kernel.shape for kernel in kernels] == [(3, 3, 3, 6)] * 2
+    assert not np.allclose(*kernels)
+
+
+def test_an_update_is_adams_for_the_cross_entropy_of_the_logits(labels, tmp_path):
+    changes = {"epochs": 1, "batch_size": 16, "validation": 0, "flips": False, "learning_rate": 0.02}
+    options = Options(**{**TINY, **changes})
+    trained = training.Training(labels, options)
+    before = trained._network.get_weights()
+    logits = trained._network.predict_on_batch(labels.images)[..., 0].astype(float)
+    state = checkpoints.Checkpoints(tmp_path, options, labels)
+    trained.run(state, ignore)
+    loss = np.mean(np.logaddexp(0, logits) - logits * labels.masks)
+    assert state.history == [{"loss": pytest.approx(loss, rel=1e-4)}]
+    for old, new in zip(before, trained._network.get_weights(), strict=True):
+        assert abs(new - old).max() == pytest.approx(0.02, rel=0.02)  # Adam's first update, but for its sign
+
+
+def test_labels_that_are_held_back_are_never_learnt(train, monkeypatch):
+    shown = set()
+    show = exports.Batches._shown
+    monkeypatch.setattr(
+        exports.Batches, "_shown", lambda self, label: (shown.add(label), show(self, label))[1]
+    )
+    train()
+    learnt, held_back = exports.split(16, TINY["validation"], 0)
+    assert len(held_back) == 3
+    assert shown <= set(learnt.tolist())
+
+
 def test_progress_comes_with_every_update_and_with_the_figures_of_an_epoch(train):
     told = []
     trained = train(progress=lambda step, steps, figures: told.append((step, steps, dict(figures))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +35,15 @@ class Checkpoints:
         Made with the first checkpoint.
     options : Options
     labels : Labels
+    written : callable
+        Called with the history whenever it is safe on disk.
+
+    Attributes
+    ----------
+    history : list of dict
+        Figures of every epoch that is done.
+    finished : bool
+        Whether the training is at its end.
 
     Raises
     ------
@@ -43,8 +52,14 @@ class Checkpoints:
         cannot be read.
     """
 
-    def __init__(self, folder: Path, options: Options, labels: Labels) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        options: Options,
+        labels: Labels,
+        written: Callable[[History], object] = lambda history: None,
+    ) -> None:
+        self.folder, self._written = folder, written
         facts = {"format_version": FORMAT_VERSION, "options": asdict(options), "labels": labels.digest}
         self._facts: dict[str, Any] = json.loads(json.dumps(facts))  # tuples as they come back from a file
         self.history: History = []
@@ -93,10 +108,11 @@ class Checkpoints:
 
     def save(self, arrays: Arrays, figures: Mapping[str, float], best: int) -> None:
         """Add an epoch; of those before it, only the arrays of the epoch `best` are kept."""
-        self.history = [*self.history, dict(figures)]
-        with replacing(self._arrays(len(self.history))) as path, open(path, "wb") as file:
+        epoch = len(self.history) + 1
+        with replacing(self._arrays(epoch)) as path, open(path, "wb") as file:
             np.savez(file, **arrays)
-        self._write(keep={len(self.history), best})
+        self.history = [*self.history, dict(figures)]
+        self._write(keep={epoch, best})
 
     def finish(self) -> None:
         """Say that the training is at its end; its arrays are not needed any more."""
@@ -113,6 +129,7 @@ class Checkpoints:
         needed = {self._arrays(epoch) for epoch in keep}
         for path in {*self.folder.glob("epoch-*.npz"), *self.folder.glob(".*.tmp.*")} - needed:
             path.unlink()
+        self._written(self.history)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from iem_xp_keras.augmentation import AUGMENTATIONS, Augmentation, Pixels, flip
 from iem_xp_keras.options import Options
+
+FORMAT_VERSION = 1
+"""Of a folder of labels."""
 
 _HELD_BACK, _ORDER, _AUGMENTATION = range(3)
 """What random numbers are drawn for: each has its own stream."""
@@ -45,11 +49,21 @@ def open_labels(folder: Path) -> Labels:
     Raises
     ------
     ValueError
-        If files are missing, or are not what they should be.
+        If files are missing, of another format, or not what they should be.
     """
     # Written last, so that a folder with it is complete.
-    if not (folder / "meta.json").is_file():
+    meta = folder / "meta.json"
+    if not meta.is_file():
         raise ValueError(f"{folder}: has no meta.json, so it holds no complete labels; export them again")
+    try:
+        version = json.loads(meta.read_text(encoding="utf-8"))["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{meta}: cannot be read; export the labels again ({error})") from error
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{meta}: is of format {version!r}, not {FORMAT_VERSION}; export the labels again, with the "
+            "iem-xp that this trainer came with"
+        )
     images, masks = (_open_array(folder / name) for name in ("images.npy", "masks.npy"))
     if images.ndim != 4 or images.shape[-1] != 3 or images.shape[1] != images.shape[2]:
         raise ValueError(f"{folder / 'images.npy'}: must be of shape (K, S, S, 3), not {images.shape}")

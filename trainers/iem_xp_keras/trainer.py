@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def fit(
     labels_dir : Path
         With ``images.npy``, uint8 (K, S, S, 3), ``masks.npy``, uint8 (K, S, S) of 0 and 1, and ``meta.json``.
     model_dir : Path
-        Gets ``model.keras``, ``history.csv``, ``curves.png`` and ``checkpoint/``.
+        Gets ``checkpoint/``, ``history.csv`` and ``curves.png`` with every epoch, ``model.keras`` at the end.
     options : mapping
         Fields of `iem_xp_keras.options.Options` that differ from those of the schedule.
     progress : callable
@@ -61,14 +62,11 @@ def fit(
     chosen = read_options(options)
     labels = open_labels(Path(labels_dir))
     model_dir = Path(model_dir)
-    checkpoints = Checkpoints(model_dir / "checkpoint", chosen, labels)
+    checkpoints = Checkpoints(model_dir / "checkpoint", chosen, labels, partial(write_curves, model_dir))
     if not (checkpoints.finished and (model_dir / NETWORK).exists()):
-        try:
-            network = train(labels, chosen, checkpoints, progress)
-        finally:
-            if checkpoints.history:
-                write_curves(model_dir, checkpoints.history)
-        with replacing(model_dir / NETWORK) as path:
+        network = train(labels, chosen, checkpoints, progress)
+        # On other backends Keras imports TensorFlow, if it is there, to save a network.
+        with replacing(model_dir / NETWORK) as path, without_remarks():
             network.save(path)
         checkpoints.finish()
     return checkpoints.history

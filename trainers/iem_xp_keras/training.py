@@ -57,7 +57,7 @@ def train(labels: Labels, options: Options, checkpoints: Checkpoints, progress: 
             parts = 2 * training.parts
             warnings.warn(
                 f"{training.batch // training.parts} images at a time do not fit in memory: "
-                f"going on with batches in {parts} parts",
+                f"going on with batches in {parts} parts or more",
                 stacklevel=2,
             )
 
