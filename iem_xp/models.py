@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,22 @@ def is_begun(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
+def check_options(trainer: str, options: Mapping[str, Any]) -> None:
+    """Ask a trainer whether it takes these options, if it has a function ``check`` to say so.
+
+    Raises
+    ------
+    ModelError
+        If it refuses one.
+    TrainerError
+        If the trainer cannot be had.
+    """
+    check = getattr(load_trainer(trainer), "check", None)
+    with _refusals(trainer):
+        if check is not None:
+            check(options)
+
+
 def train_model(folder: Path, labels: Path, facts: Facts, progress: Progress) -> Facts:
     """Train a network, continue its training, or leave it if it is trained.
 
@@ -90,10 +107,8 @@ def train_model(folder: Path, labels: Path, facts: Facts, progress: Progress) ->
             _write(folder, facts)
         progress(done, total, figures)
 
-    try:
+    with _refusals(facts["trainer"]):
         history = trainer.fit(labels, folder, facts["options"], begun)
-    except ValueError as error:
-        raise ModelError(f"trainer {facts['trainer']}: {error}") from error
     figures = {name: float(value) for name, value in (history[-1] if history else {}).items()}
     trained = {"trained": True, "id": secrets.token_hex(8), "epochs": len(history), "figures": figures}
     _write(folder, {**facts, **trained})
@@ -178,6 +193,14 @@ def open_model(folder: Path) -> tuple[Model, Facts]:
             f"{folder}: trainer {facts['trainer']} cannot open its network: {type(error).__name__}: {error}; "
             "train it again with: iem-xp refine --overwrite"
         ) from error
+
+
+@contextmanager
+def _refusals(trainer: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ModelError(f"trainer {trainer}: {error}") from error
 
 
 def _write(folder: Path, facts: Facts) -> None:

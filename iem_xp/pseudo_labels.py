@@ -140,7 +140,7 @@ def export_labels(
     Raises
     ------
     LabelError
-        If there is no label at all, or if the folder has files of these names already.
+        If there is no label at all, or if the folder has other files, or labels that are not to be replaced.
     ValueError
         If `top` is less than 1.
     OSError
@@ -210,7 +210,10 @@ def read_meta(folder: Path) -> dict[str, Any]:
 def _check_place(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise LabelError(f"{folder}: is a file, not a folder; use another -o")
-    there = [name for name in (META, IMAGES, MASKS, TABLE) if (folder / name).exists()]
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    there = [name for name in (META, IMAGES, MASKS, TABLE) if name in names]
+    if others := sorted(name for name in names if name not in there and not name.endswith(".tmp")):
+        raise LabelError(f"{folder}: is a folder of something else, it holds {others[0]}; use another -o")
     if there and not overwrite:
         state = "holds labels" if META in there else f"holds {there[0]}, of labels that are not complete"
         raise LabelError(f"{folder}: {state}; use another -o, or --overwrite to replace them")

@@ -43,7 +43,8 @@ class Model(Protocol):
 class Trainer(Protocol):
     """Makes a network of a folder of labels; a module with these two functions is one.
 
-    With a third one, `export`, its networks can be exported: see docs/export-model.md.
+    With `export`, its networks can be exported: see docs/export-model.md; with ``check(options)``, which
+    raises as `fit` does, options are refused before anything is done.
     """
 
     def fit(
@@ -136,9 +137,10 @@ def load_trainer(name: str) -> Trainer:
         if isinstance(trainer, type):
             trainer = trainer()
     except Exception as error:  # A plugin may fail in any way.
+        remedy = f"; install what it needs with: {listed.install}"
         raise TrainerError(
-            f"{_full_name(listed)} cannot be imported: {type(error).__name__}: {error}; "
-            f"install what it needs with: {listed.install}"
+            f"{_full_name(listed)} cannot be imported: {type(error).__name__}: {error}"
+            + remedy * (listed.install not in str(error))
         ) from error
     lacking = [function for function in ("fit", "load") if not callable(getattr(trainer, function, None))]
     if lacking:

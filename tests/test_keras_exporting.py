@@ -133,7 +133,7 @@ def test_the_pages_example_runs(heading, package, exported, monkeypatch):
         EXAMPLES["Images"].replace("rose.jpg", os.fspath(SAMPLES / "flower.jpg")).replace("128", str(SIZE)),
         names,
     )
-    assert (names["images"][0] == fit_image(photograph, SIZE, "crop")).all()
+    assert (names["images"][0] == fit_image(photograph, SIZE, "squash")).all()
     exec(EXAMPLES[heading], names)
     assert names["probabilities"].shape == (1, SIZE, SIZE)
     exec(EXAMPLES["Masks"], names)

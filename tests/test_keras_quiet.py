@@ -10,8 +10,11 @@ from iem_xp_keras.quiet import without_remarks
 REMARKS = [
     "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
     "I0000 00:00:1795432932.202810   10578 port.cc:153] oneDNN custom operations are on.",
+    "E0000 00:00:1795451682.926787   28596 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: "
+    "Failed call to cuInit: UNKNOWN ERROR (303)",
 ]
 OTHERS = [
+    "E0000 00:00:1795451682.926787   28596 cuda_platform.cc:52] failed call to cuInit: OUT OF MEMORY (2)",
     "W0000 00:00:1795432932.202810   10578 gpu_device.cc:1] Cannot dlopen some GPU libraries.",
     "I remark this myself",
 ]

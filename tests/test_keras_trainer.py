@@ -126,6 +126,9 @@ def test_an_unknown_option_is_an_error_before_anything_is_written(labels, tmp_pa
     with pytest.raises(ValueError, match="no option epoch"):
         trainer.fit(labels, tmp_path / "model", {"epoch": 3}, print)
     assert not (tmp_path / "model").exists()
+    with pytest.raises(ValueError, match="no option epoch"):
+        trainer.check({"epoch": 3})
+    trainer.check({"epochs": 3})
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path):

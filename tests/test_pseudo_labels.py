@@ -369,6 +369,15 @@ def test_facts_that_do_not_fit_the_arrays_are_an_error(
         read_meta(folder)
 
 
+def test_a_folder_of_something_else_is_left_alone(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "notes.txt").touch()
+    with pytest.raises(LabelError, match=r"something else, it holds notes\.txt; use another -o"):
+        export_labels(run, folder, 2, overwrite=True)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
 def test_masks_of_another_type_are_an_error(run: Run) -> None:
     add(run, "a.png", 0.5)
     export(run)

@@ -395,6 +395,20 @@ def test_overwrite_removes_the_refinement_alone(trainer: colours.Trainer) -> Non
     assert len(meta("iem-run", "refinement")["rounds"]) == 1
 
 
+def test_options_that_the_trainer_refuses_are_an_error_before_anything_is_deleted(
+    trainer: colours.Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(options: dict[str, Any]) -> None:
+        if options:
+            raise ValueError(f"there is no option {next(iter(options))!r}")
+
+    refine()
+    before = files()
+    monkeypatch.setattr(trainer, "check", check, raising=False)
+    assert "there is no option 'depht'" in refine("--overwrite", "-O", "depht=3", status=2).stderr
+    assert files() == before
+
+
 def test_a_run_is_cleared_with_its_refinement(trainer: colours.Trainer) -> None:
     refine("--rounds", "2", "--probabilities")
     Run.clear(Path("iem-run"))

@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from iem_xp.models import ModelError
+from iem_xp.models import ModelError, check_options
 from iem_xp.pseudo_labels import LabelError
 from iem_xp.refinement import Refinement
 from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
-from iem_xp.trainers import TrainerError, load_trainer
+from iem_xp.trainers import TrainerError
 from iem_xp_cli.export_labels import curation_options, take_curation
 from iem_xp_cli.options import Command, device_option, take_device, then_iem_option, workers_option
 from iem_xp_cli.refining import refine_run
@@ -126,7 +126,7 @@ def command(
     options = collect_options(given, others)
     refinement = Refinement(top, curation, trainer, options, then_iem, rounds, probabilities)
     with _messages():
-        load_trainer(trainer)  # or an error, before the work begins
+        check_options(trainer, options)  # before anything is done, or deleted
         with Run.open(folder) as run:
             if not run.counts().done:
                 raise RunError(f"{folder}: no image of it is done yet; continue with iem-xp segment")

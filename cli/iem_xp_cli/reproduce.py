@@ -19,7 +19,7 @@ from iem_xp.datasets import KINDS, Dataset, DatasetError, open_dataset
 from iem_xp.engines import EngineOption
 from iem_xp.files import replacing
 from iem_xp.images import ImageError
-from iem_xp.models import ModelError
+from iem_xp.models import ModelError, check_options
 from iem_xp.pseudo_labels import LabelError
 from iem_xp.refinement import Refinement
 from iem_xp.reproduction.drawing import FigureError, check_figures, draw_figures
@@ -32,7 +32,7 @@ from iem_xp.runs.database import RunError
 from iem_xp.runs.methods import Method
 from iem_xp.runs.naming import Source
 from iem_xp.runs.store import Run
-from iem_xp.trainers import TrainerError, load_trainer
+from iem_xp.trainers import TrainerError
 from iem_xp_cli.options import check_engine, device_option, engine_option, take_device, workers_option
 from iem_xp_cli.refining import refine_run
 from iem_xp_cli.session import listed, messages, printable, progress, search, segment_folder
@@ -125,7 +125,7 @@ def command(
             check_figures(figures, overwrite)
         studies = _list_studies(ablate, baselines, notes)
         if refinement is not None:
-            load_trainer(refinement.trainer)
+            check_options(refinement.trainer, refinement.options)
     device = take_device(device)
     check_engine(engine, device, IEM.settings)
 

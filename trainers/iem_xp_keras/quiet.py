@@ -1,4 +1,4 @@
-"""TensorFlow without its remarks on how it was built."""
+"""TensorFlow without its remarks on how it was built, and on GPUs where there are none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 
-_REMARK = re.compile(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog\(\) is called")
+_REMARK = re.compile(
+    rb"I\d{4} |WARNING: All log messages before absl::InitializeLog\(\) is called"
+    rb"|E\d{4} .* cuInit: .*\(303\)"  # no driver of GPUs is installed
+)
 
 
 @contextmanager

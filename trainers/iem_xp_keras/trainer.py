@@ -15,6 +15,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 try:
     with without_remarks():
         import keras
+
+        keras.distribution.list_devices()  # the first look for GPUs has remarks, too
 except ImportError as _error:
     raise ImportError(
         "the Keras trainer needs Keras and its backend: TensorFlow, or the one that KERAS_BACKEND names; "
@@ -29,7 +31,7 @@ from iem_xp_keras.options import read_options
 from iem_xp_keras.prediction import SegNetModel
 from iem_xp_keras.training import Progress, train
 
-__all__ = ["FORMATS", "export", "fit", "load"]
+__all__ = ["FORMATS", "check", "export", "fit", "load"]
 
 
 def fit(
@@ -70,6 +72,11 @@ def fit(
             network.save(path)
         checkpoints.finish()
     return checkpoints.history
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raise a ValueError for options that `fit` would refuse."""
+    read_options(options)
 
 
 def load(model_dir: Path) -> SegNetModel:
