@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import imageio.v3 as iio
@@ -14,6 +13,7 @@ from imageio.core.request import InitializationError
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from iem_xp.contents import ContentsError, Stamp, read_contents
 from iem_xp.files import replacing
 
 Fit = Literal["whole", "crop", "squash"]
@@ -86,15 +86,18 @@ def read_image(source: str | os.PathLike[str] | bytes) -> Photograph:
     """
     if isinstance(source, bytes):
         return _decode(source)
+    return read_stamped(source)[0]
+
+
+def read_stamped(path: str | os.PathLike[str]) -> tuple[Photograph, Stamp]:
+    """Read an image as `read_image` does, and the stamp of its file."""
     try:
-        # A pipe, for one, would be waited for.
-        if not Path(source).is_file() and Path(source).exists():
-            raise ImageError("not a file")
-        return _decode(Path(source).read_bytes())
-    except OSError as error:
-        raise ImageError(f"{os.fspath(source)}: {error.strerror or error}") from error
+        contents = read_contents(path)
+        return _decode(contents.data), contents.stamp
+    except ContentsError as error:
+        raise ImageError(f"{os.fspath(path)}: {error}") from error
     except ImageError as error:
-        raise ImageError(f"{os.fspath(source)}: {error}") from error.__cause__
+        raise ImageError(f"{os.fspath(path)}: {error}") from error.__cause__
 
 
 def check_fit(size: int, fit: Fit) -> None:

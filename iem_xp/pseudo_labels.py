@@ -225,9 +225,10 @@ def _read(masks: Path, size: int, fit: Fit, curation: Curation, ranked: Ranked) 
         image = read_image(ranked.source.path).pixels
         if image.shape[:2] != (ranked.height, ranked.width):
             raise ImageError(f"{ranked.source.path}: has another size than when it was segmented")
-        mask = read_labels(masks / ranked.source.mask)
+        file = masks / ranked.source.shard / ranked.source.mask
+        mask = read_labels(file)
         if mask.shape != ((size, size) if fit == "crop" else image.shape[:2]):
-            raise ImageError(f"{masks / ranked.source.mask}: has another size than when it was written")
+            raise ImageError(f"{file}: has another size than when it was written")
     except ImageError as error:
         return Failure(ranked.source.path, str(error))
     label = curation.clean(_reduce(mask, size))
@@ -266,7 +267,7 @@ def _write(
                 continue
             add_image(result.image)
             add_mask(result.mask)
-            rows.writerow([*ranked.source, ranked.inpainting_error, result.share, ranked.init_side])
+            rows.writerow([*ranked.source[:2], ranked.inpainting_error, result.share, ranked.init_side])
             exported.count += 1
             advance(1)
             if exported.count == top:

@@ -276,7 +276,7 @@ def test_extra_pictures_lie_beside_the_masks() -> None:
 
 def test_no_extra_pictures_unless_asked_for() -> None:
     segment("photos")
-    assert sorted(path.name for path in Path("iem-run").iterdir()) == ["masks", "run.sqlite"]
+    assert sorted(path.name for path in Path("iem-run").iterdir()) == ["masks", "run.lock", "run.sqlite"]
 
 
 def test_the_paper_preset_masks_the_centre_crop_and_says_so() -> None:

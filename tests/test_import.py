@@ -56,6 +56,7 @@ ABOVE = [
     "selftest",
     "files",
     "ordered",
+    "contents",
     "images",
     "rendering",
     "labels",

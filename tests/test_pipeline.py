@@ -87,7 +87,7 @@ def rows(run_folder: Path) -> list[dict[str, Any]]:
         found = [dict(row) for row in database.execute("SELECT * FROM images ORDER BY path")]
     database.close()
     for row in found:
-        del row["seconds"]
+        del row["seconds"], row["file_modified"]
     return found
 
 
@@ -652,7 +652,7 @@ def test_an_image_too_large_for_a_gpu_fails_alone_and_is_tried_again_by_the_same
 @pytest.mark.parametrize(
     ("owner", "name", "is_huge"),
     [
-        (pipeline, "read_image", lambda path: path.stem == "huge"),
+        (pipeline, "read_stamped", lambda path: path.stem == "huge"),
         (Settings, "at_work", lambda settings, image: len(image) == 80),
         (Search, "find", lambda search, images: images.shape[1] == 43),
         (Settings, "at_own_size", lambda settings, mask, height, width: height == 80),
@@ -806,8 +806,8 @@ def test_all_formats_are_loaded_before_workers_need_them(folder: Path, tmp_path:
         "import sys; from pathlib import Path; from PIL import Image; "
         "from iem_xp.runs import pipeline; from iem_xp.runs.store import Run; "
         "from iem_xp.runs.settings import Settings; from iem_xp.runs.naming import Source; "
-        "read = pipeline.read_image; "
-        "pipeline.read_image = lambda path: print('WEBP' in Image.OPEN) or read(path); "
+        "read = pipeline.read_stamped; "
+        "pipeline.read_stamped = lambda path: print('WEBP' in Image.OPEN) or read(path); "
         "run = Run.create(Path(sys.argv[2]), {}); "
         "pipeline.Segmenter(run, Settings(size=16)).segment([Source(Path(sys.argv[1]), 'a.png')]); "
         "run.close()"

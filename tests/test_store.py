@@ -67,7 +67,7 @@ def rows(run: Run, query: str) -> list[tuple[Any, ...]]:
 
 def test_a_run_is_one_file_and_a_folder_of_masks(run: Run, folder: Path) -> None:
     run.close()
-    assert sorted(path.name for path in folder.iterdir()) == ["masks", "run.sqlite"]
+    assert sorted(path.name for path in folder.iterdir()) == ["masks", "run.lock", "run.sqlite"]
     assert run.masks == folder / "masks"
 
 
@@ -119,7 +119,7 @@ def test_overwriting_removes_what_a_run_owns_and_no_more(run: Run, folder: Path,
     with Run.create(folder, {}, overwrite=True) as anew:
         assert anew.counts() == Counts(0, 0, 0)
         assert list(anew.masks.iterdir()) == []
-    assert sorted(path.name for path in folder.iterdir()) == ["masks", "notes.md", "run.sqlite"]
+    assert sorted(path.name for path in folder.iterdir()) == ["masks", "notes.md", "run.lock", "run.sqlite"]
     assert (elsewhere / "model").exists()
 
 
@@ -142,7 +142,8 @@ def test_a_newer_format_is_an_error(run: Run, folder: Path) -> None:
     with sqlite3.connect(folder / "run.sqlite") as database:
         database.execute("UPDATE meta SET value = ? WHERE key = 'format_version'", (FORMAT_VERSION + 1,))
     database.close()
-    with pytest.raises(RunError, match="upgrade it with: pip install"):
+    run.close()
+    with pytest.raises(RunError, match="upgrade with: pip install"):
         Run.open(folder)
 
 
@@ -313,7 +314,7 @@ def test_candidates_come_back_whole_while_they_are_recorded(
         assert candidate.mask.dtype == bool
         assert candidate.mask.shape == (3, 5)
         assert candidate.mask.all()
-        assert entry[1:] == (30, 20, 0.5, "converted from CMYK")
+        assert entry[1:] == (30, 20, 0.5, "converted from CMYK", None)
         run.record_done(entry, candidate, 0.5)
     assert seen == images
     assert run.candidates.count_unwritten(78) == 0
@@ -369,7 +370,7 @@ def test_a_transaction_is_all_or_nothing(run: Run) -> None:
 
 
 def test_another_process_reads_while_one_writes(run: Run, folder: Path) -> None:
-    with run.transaction(), Run.open(folder) as reader:
+    with run.transaction(), Run.open(folder, to_write=False) as reader:
         record_done(run, source("a.jpg"))
         assert reader.counts().done == 0
 
@@ -384,7 +385,7 @@ def test_a_run_that_was_killed_as_it_began_begins_again(
         patch.setattr("iem_xp.runs.database.Database.set_meta", killed)
         with pytest.raises(KeyboardInterrupt):
             Run.resume(folder, CONFIGURATION)
-    assert [path.name for path in folder.iterdir()] == ["run.sqlite.new"]
+    assert sorted(path.name for path in folder.iterdir()) == ["masks", "run.lock", "run.sqlite.new"]
     with Run.resume(folder, CONFIGURATION) as run:
         assert run.counts() == Counts(0, 0, 0)
 

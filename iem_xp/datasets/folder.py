@@ -49,7 +49,7 @@ def folder(root: str | os.PathLike[str]) -> Dataset:
     masks = _find_masks(mask_folder, notes) if mask_folder.exists() else {}
     boxes = _read_boxes(table) if table.exists() else {}
     examples, unmasked, unboxed, bare = [], [], [], []
-    for path, mask_name in _search(images, notes):
+    for path, mask_name, _ in _search(images, notes):
         name = mask_name.removesuffix(".png")
         mask, box = masks.pop(name, None), boxes.pop(_below(path, images), None)
         if mask is not None:
@@ -78,7 +78,7 @@ def _naming(masks: Iterable[str]) -> str:
 def _find_masks(folder: Path, notes: list[str]) -> dict[str, Path]:
     """Masks by their path below a folder, without suffix."""
     masks: dict[str, Path] = {}
-    for path, _ in _search(folder, notes):
+    for path, _, _ in _search(folder, notes):
         name = os.path.splitext(_below(path, folder))[0]
         if name in masks:
             raise DatasetError(f"{masks[name]} and {path}: two masks of one image; delete or rename one")

@@ -158,9 +158,9 @@ def _found_in_run(folder: Path) -> _Found:
 
 
 def _prediction(run: Run, entry: Entry) -> Prediction:
-    path, mask = entry.source
+    path, mask, shard = entry.source
     image = PurePosixPath(mask).with_name(path.name)
-    return Prediction(_stem(mask), str(run.masks / mask), str(image), (entry.height, entry.width))
+    return Prediction(_stem(mask), str(run.masks / shard / mask), str(image), (entry.height, entry.width))
 
 
 def _list_images(folder: Path, left_out: Counter[str]) -> Iterator[tuple[str, str]]:
@@ -170,7 +170,7 @@ def _list_images(folder: Path, left_out: Counter[str]) -> Iterator[tuple[str, st
     found, others = list_images(folder, SUFFIXES)
     left_out.update(others)
     root = os.path.abspath(folder)
-    for path, _ in found:
+    for path, _, _ in found:
         yield _stem(path.relative_to(root).as_posix()), str(path)
 
 

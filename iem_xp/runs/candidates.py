@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from iem_xp.contents import Stamp
 from iem_xp.images import Mask
-from iem_xp.runs.database import Database, stored_path, stored_text
-from iem_xp.runs.naming import Source
+from iem_xp.runs.database import NO_STAMP, Database, stored_path, stored_source, stored_text
 from iem_xp.runs.records import Candidate, Entry
 
 _BATCH = 256
 _COLUMNS = (
     "id, entries.path, entries.mask, entries.width, entries.height, entries.seconds, entries.notes,"
-    " working_width, working_height, side, candidates.mask, candidates.inpainting_error, candidates.updates"
+    " entries.file_size, entries.file_modified, entries.digest, working_width, working_height, side,"
+    " candidates.mask, candidates.inpainting_error, candidates.updates"
 )
 _WRITTEN = (
     "LEFT JOIN images ON images.path = entries.path AND images.status = 'done'"
@@ -41,7 +41,7 @@ class Candidates:
             self._database.execute("DELETE FROM entries WHERE path = ?", (path,))
             image = self._database.execute(
                 "INSERT INTO entries (path, mask, width, height, working_width, working_height, seconds,"
-                " notes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                " notes, file_size, file_modified, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     path,
                     stored_path(entry.source.mask),
@@ -51,6 +51,7 @@ class Candidates:
                     working_height,
                     entry.seconds,
                     stored_text(entry.notes),
+                    *(entry.stamp or NO_STAMP),
                 ),
             ).lastrowid
             for side, mask, error, updates, _ in candidates:  # NumPy's numbers would be stored as BLOBs
@@ -117,10 +118,12 @@ class Candidates:
 
 def _from_row(row: Sequence[Any]) -> tuple[Entry, Candidate]:
     """An image and one candidate, of a row of `_COLUMNS`."""
-    _, path, name, *known, working_width, working_height, side, packed, error, updates = row
-    source = Source(Path(os.fsdecode(path)), os.fsdecode(name))
+    _, path, name, width, height, seconds, notes = row[:7]
+    working_width, working_height, side, packed, error, updates = row[10:]
+    source = stored_source(path, name)
+    stamp = None if row[7] is None else Stamp(*row[7:10])
     mask = _unpacked(packed, working_width, working_height)
-    return Entry(source, *known), Candidate(side, mask, error, updates)
+    return Entry(source, width, height, seconds, notes, stamp), Candidate(side, mask, error, updates)
 
 
 def _packed(mask: Mask) -> bytes:

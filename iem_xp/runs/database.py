@@ -10,9 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-FORMAT_VERSION = 1
+from iem_xp.runs.naming import Source
+
+FORMAT_VERSION = 2
 UNFINISHED = ".new"
 """Suffix of the file while its tables are made."""
+
+NO_STAMP = (None, None, None)
+"""The columns of a stamp that is not known."""
 
 # `entries` and `candidates` hold the images of a run whose initial square is chosen for all of them. They
 # stay when the masks are written: images that come later may change the choice.
@@ -28,12 +33,16 @@ CREATE TABLE images (
     width INTEGER,
     height INTEGER,
     mask TEXT UNIQUE,
+    shard TEXT,
     init_side INTEGER,
     inpainting_error REAL,
     updates INTEGER,
     foreground_share REAL,
     seconds REAL,
-    notes TEXT
+    notes TEXT,
+    file_size INTEGER,
+    file_modified INTEGER,
+    digest BLOB
 );
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY,
@@ -44,7 +53,10 @@ CREATE TABLE entries (
     working_width INTEGER NOT NULL,
     working_height INTEGER NOT NULL,
     seconds REAL NOT NULL,
-    notes TEXT
+    notes TEXT,
+    file_size INTEGER,
+    file_modified INTEGER,
+    digest BLOB
 );
 CREATE TABLE candidates (
     entry INTEGER NOT NULL REFERENCES entries (id) ON DELETE CASCADE,
@@ -112,11 +124,10 @@ class Database:
             if to_write:
                 database._prepare()
             version = database.get_meta("format_version")
-            if not isinstance(version, int) or version > FORMAT_VERSION:
-                raise RunError(
-                    f"{file}: has format {version}, this iem-xp reads up to {FORMAT_VERSION}; upgrade it "
-                    "with: pip install -U iem-xp"
-                )
+            if version != FORMAT_VERSION:
+                older = isinstance(version, int) and version < FORMAT_VERSION
+                remedy = "make it anew" if older else "upgrade with: pip install -U iem-xp"
+                raise RunError(f"{file}: has format {version}, this iem-xp has {FORMAT_VERSION}; {remedy}")
         except BaseException as error:
             database.close()
             if isinstance(error, sqlite3.DatabaseError):
@@ -180,6 +191,21 @@ def stored_path(path: str | os.PathLike[str]) -> str | bytes:
     except UnicodeEncodeError:
         return os.fsencode(text)
     return text
+
+
+def stored_source(path: str | bytes, mask: str | bytes, shard: str | None = None) -> Source:
+    """Return the source that has been stored.
+
+    Raises
+    ------
+    RunError
+        If its mask would not be in the run.
+    """
+    name = os.fsdecode(mask)
+    for part in (name, shard or ""):
+        if part.startswith("/") or ".." in part.split("/"):
+            raise RunError(f"{part!r} is no name of a mask; the run.sqlite it is from was not made by iem-xp")
+    return Source(Path(os.fsdecode(path)), name, shard or "")
 
 
 def stored_text(text: str | None) -> str | None:

@@ -23,11 +23,15 @@ class Source(NamedTuple):
     path : Path
         Absolute path of the image; symbolic links are not resolved.
     mask : str
-        Path of the mask below the run's `masks` folder, with forward slashes, such as ``"sub/a.png"``.
+        Name of the mask, with forward slashes, such as ``"sub/a.png"``.
+    shard : str
+        The archive in the run's `masks` folder that holds the mask, once it is written; "" for that folder
+        itself, so that the mask is at ``masks / shard / mask`` in either case.
     """
 
     path: Path
     mask: str
+    shard: str = ""
 
 
 def short_name(name: str) -> str:

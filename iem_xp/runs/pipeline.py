@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iem_xp.images import ImageError, Pixels, load_formats, read_image
+from iem_xp.images import ImageError, Pixels, load_formats, read_stamped
 from iem_xp.memory import OutOfMemoryError
 from iem_xp.runs.flow import Flow
 from iem_xp.runs.methods import Method, Search
@@ -211,9 +211,9 @@ class Segmenter:
     # By a worker
 
     def _read(self, source: Source) -> _Image:
-        photograph = read_image(source.path)
+        photograph, stamp = read_stamped(source.path)
         height, width = photograph.pixels.shape[:2]
-        entry = Entry(source, width, height, 0, "; ".join(photograph.notes) or None)
+        entry = Entry(source, width, height, 0, "; ".join(photograph.notes) or None, stamp)
         return _Image(entry, self.settings.at_work(photograph.pixels), photograph.notes)
 
     def _compute(self, images: Sequence[_Image]) -> list[list[Candidate]]:

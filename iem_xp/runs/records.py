@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from iem_xp.contents import Stamp
 from iem_xp.images import Mask, Pixels
 from iem_xp.runs.naming import Source
 
@@ -31,6 +32,8 @@ class Entry(NamedTuple):
         Time spent on it so far.
     notes : str, optional
         What the user should know of it.
+    stamp : Stamp, optional
+        Of its contents.
     """
 
     source: Source
@@ -38,6 +41,7 @@ class Entry(NamedTuple):
     height: int
     seconds: float
     notes: str | None = None
+    stamp: Stamp | None = None
 
 
 class Candidate(NamedTuple):

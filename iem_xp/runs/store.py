@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
+from filelock import BaseFileLock
+
 from iem_xp.files import remove
-from iem_xp.labels import FOREGROUND, read_labels
-from iem_xp.runs.candidates import Candidates
-from iem_xp.runs.database import UNFINISHED, Database, RunError, stored_path, stored_text
+from iem_xp.runs.database import NO_STAMP, UNFINISHED, Database, RunError, stored_path, stored_text
+from iem_xp.runs.locking import FILE as LOCK
+from iem_xp.runs.locking import lock, sign
 from iem_xp.runs.naming import Source, distinct
-from iem_xp.runs.records import FOLDERS, Candidate, Counts, Entry, Failure, Ranked
+from iem_xp.runs.records import FOLDERS, Candidate, Entry
+from iem_xp.runs.results import FILE, MASKS, Results
 from iem_xp.runs.settings import differences
 
-_FILE = "run.sqlite"
-_OWN_FOLDERS = ("masks", "refined", "rounds", "models", *FOLDERS.values())
+_OWN_FOLDERS = (MASKS, "refined", "rounds", "models", *FOLDERS.values())
 
 
-class Run:
+class Run(Results):
     """A run, open; made by `create`, `open` or `resume`, and a context manager that closes it.
 
     Every method that writes is a transaction of its own unless it is called within `transaction`. A mask's
     file is written before its row, so that a row always has its mask.
-
-    Attributes
-    ----------
-    folder : Path
-        The run's folder.
-    masks : Path
-        Its folder of masks, which `Source.mask` is relative to.
-    candidates : Candidates
-        The masks of every initial square, where one square is chosen for all images.
-
-    Notes
-    -----
-    Paths are TEXT, as they are; one that is not valid Unicode, from a file name in another encoding, is a
-    BLOB of its bytes. `os.fsdecode` gives the path back from either.
     """
 
-    def __init__(self, folder: Path, database: Database) -> None:
-        self.folder = folder
-        self.masks = folder / "masks"
-        self.candidates = Candidates(database)
-        self._database = database
+    def __init__(self, folder: Path, database: Database, lock: BaseFileLock | None = None) -> None:
+        super().__init__(folder, database)
+        self._lock = lock
         # Masks of the images in work, which have no row yet, and these images.
         self._claims: dict[str, Path] = {}
 
@@ -83,9 +68,14 @@ class Run:
         else:
             _check_vacant(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        run = cls(folder, Database.create(folder / _FILE, {**(meta or {}), "configuration": configuration}))
-        run.masks.mkdir()
-        return run
+        (folder / MASKS).mkdir(exist_ok=True)
+
+        def make(file: Path) -> Database:
+            if is_run(folder):
+                raise RunError(f"{folder}: another process has just made a run there; use another -o")
+            return Database.create(file, {**(meta or {}), "configuration": configuration})
+
+        return cls._locked(folder, make)
 
     @classmethod
     def open(cls, folder: Path, *, to_write: bool = True) -> Self:
@@ -97,8 +87,21 @@ class Run:
             If the folder is no run, or was made by a newer version.
         """
         if not is_run(folder):
-            raise RunError(f"{folder}: not a run, there is no {_FILE} in it; make one with: iem-xp segment")
-        return cls(folder, Database.open(folder / _FILE, to_write=to_write))
+            raise RunError(f"{folder}: not a run, there is no {FILE} in it; make one with: iem-xp segment")
+        if not to_write:
+            return cls(folder, Database.open(folder / FILE, to_write=False))
+        return cls._locked(folder, Database.open)
+
+    @classmethod
+    def _locked(cls, folder: Path, get: Callable[[Path], Database]) -> Self:
+        held = lock(folder, FILE)
+        try:
+            database = get(folder / FILE)
+            sign(database)
+        except BaseException:
+            held.release()
+            raise
+        return cls(folder, database, held)
 
     @classmethod
     def resume(
@@ -134,13 +137,16 @@ class Run:
         if not is_run(folder):
             _check_vacant(folder)
             return
-        # The database goes last: until then, the folder is known as a run and can be cleared again.
-        for name in (*_OWN_FOLDERS, f"{_FILE}-wal", f"{_FILE}-shm", f"{_FILE}-journal", _FILE):
-            remove(folder / name)
+        with lock(folder, FILE):
+            # The database goes last: until then, the folder is known as a run and can be cleared again.
+            for name in (*_OWN_FOLDERS, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal", FILE):
+                remove(folder / name)
 
     def close(self) -> None:
         """Close the run."""
         self._database.close()
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -152,18 +158,9 @@ class Run:
         """Write all that the ``with`` block records, or nothing if it raises."""
         return self._database.transaction()
 
-    def get_meta(self, key: str) -> Any:
-        """Return the JSON value kept under a key, or None."""
-        return self._database.get_meta(key)
-
     def set_meta(self, key: str, value: Any) -> None:
         """Keep a JSON value under a key."""
         self._database.set_meta(key, value)
-
-    def is_done(self, source: Source) -> bool:
-        """Whether an image has its mask."""
-        query = "SELECT 1 FROM images WHERE path = ? AND status = 'done'"
-        return self._database.execute(query, (stored_path(source.path),)).fetchone() is not None
 
     def admit(self, sources: Iterable[Source]) -> list[Source]:
         """Return the images still to do, each with a mask name of its own.
@@ -182,6 +179,13 @@ class Run:
                 self._claims[source.mask] = source.path
                 admitted.append(source)
         return admitted
+
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Forget images, which are then to be segmented anew."""
+        with self.transaction():
+            for path in map(stored_path, paths):
+                self._database.execute("DELETE FROM images WHERE path = ?", (path,))
+                self._database.execute("DELETE FROM entries WHERE path = ?", (path,))
 
     def _is_taken(self, source: Source) -> bool:
         owner = self._claims.get(source.mask)
@@ -205,14 +209,15 @@ class Run:
         with self.transaction():
             self._database.execute("DELETE FROM images WHERE path = ?", (path,))
             self._database.execute(
-                "INSERT INTO images (path, status, width, height, mask, init_side, inpainting_error, updates,"
-                " foreground_share, seconds, notes)"
-                " VALUES (?, 'done', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO images (path, status, width, height, mask, shard, init_side, inpainting_error,"
+                " updates, foreground_share, seconds, notes, file_size, file_modified, digest)"
+                " VALUES (?, 'done', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     path,
                     entry.width,
                     entry.height,
                     stored_path(source.mask),
+                    source.shard or None,
                     # NumPy's numbers would be stored as BLOBs.
                     int(candidate.side),
                     float(candidate.inpainting_error),
@@ -220,6 +225,7 @@ class Run:
                     float(foreground_share),
                     entry.seconds,
                     stored_text(entry.notes),
+                    *(entry.stamp or NO_STAMP),
                 ),
             )
         self._claims.pop(source.mask, None)
@@ -236,65 +242,21 @@ class Run:
             )
         self._claims.pop(source.mask, None)
 
-    def counts(self) -> Counts:
-        """Count the images in each state."""
-        states = dict(
-            self._database.execute("SELECT status, COUNT(*) FROM images GROUP BY status").fetchall()
-        )
-        return Counts(states.get("done", 0), states.get("failed", 0), self.candidates.count_unwritten(None))
-
-    def segmented(self) -> Iterator[Entry]:
-        """Iterate over the images that are done, in the order of their masks' names."""
-        query = (
-            "SELECT path, mask, width, height, seconds, notes FROM images WHERE status = 'done' ORDER BY mask"
-        )
-        for path, mask, *known in self._database.execute(query):
-            yield Entry(Source(Path(os.fsdecode(path)), os.fsdecode(mask)), *known)
-
-    def written(self, path: Path) -> tuple[Entry, Candidate] | None:
-        """Return an image that is done, with the mask that was written; an ImageError if that is gone."""
-        query = (
-            "SELECT mask, width, height, seconds, notes, init_side, inpainting_error, updates FROM images"
-            " WHERE path = ? AND status = 'done'"
-        )
-        row = self._database.execute(query, (stored_path(path),)).fetchone()
-        if row is None:
-            return None
-        name, *known, side, error, updates = row
-        source = Source(path, os.fsdecode(name))
-        mask = read_labels(self.masks / source.mask) == FOREGROUND
-        return Entry(source, *known), Candidate(side, mask, error, updates)
-
-    def ranked(self) -> Iterator[Ranked]:
-        """Iterate over the images that are done, from the highest inpainting error; ties by mask's name."""
-        query = (
-            "SELECT path, mask, width, height, inpainting_error, init_side FROM images"
-            " WHERE status = 'done' ORDER BY inpainting_error DESC, mask"
-        )
-        for path, mask, *known in self._database.execute(query):
-            yield Ranked(Source(Path(os.fsdecode(path)), os.fsdecode(mask)), *known)
-
-    def failures(self, limit: int = -1) -> list[Failure]:
-        """List the images that failed, by path; all of them, or the first so many."""
-        query = "SELECT path, error FROM images WHERE status = 'failed' ORDER BY path LIMIT ?"
-        rows = self._database.execute(query, (limit,))
-        return [Failure(Path(os.fsdecode(path)), error) for path, error in rows]
-
-    def mean_inpainting_error(self) -> float | None:
-        """Return the mean over the images that are done, None if there is none."""
-        query = "SELECT AVG(inpainting_error) FROM images WHERE status = 'done'"
-        mean: float | None = self._database.execute(query).fetchone()[0]
-        return mean
-
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run."""
-    return (folder / _FILE).is_file()
+    return (folder / FILE).is_file()
 
 
 def _check_vacant(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file, not a folder; use another -o")
-    unfinished = _FILE + UNFINISHED  # left by a session that was killed as it began
-    if folder.is_dir() and any(not path.name.startswith(unfinished) for path in folder.iterdir()):
+    if folder.is_dir() and not all(map(_left_by_beginning, folder.iterdir())):
         raise RunError(f"{folder}: is no run and not empty, nothing in it is overwritten; use another -o")
+
+
+def _left_by_beginning(path: Path) -> bool:
+    """Whether this is all that a session left that was killed as it began."""
+    if path.name == MASKS:
+        return path.is_dir() and not any(path.iterdir())
+    return path.name == LOCK or path.name.startswith(FILE + UNFINISHED)

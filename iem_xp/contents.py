@@ -1,0 +1,79 @@
+"""What is in the files of images, and whether it is still the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+
+class ContentsError(ValueError):
+    """The contents of a file cannot be had; the message names the cause, not the file."""
+
+
+class Stamp(NamedTuple):
+    """By what contents are known again.
+
+    Attributes
+    ----------
+    size : int
+        Bytes of the file on disk.
+    modified : int
+        When that file was last modified, in nanoseconds since 1970.
+    digest : bytes
+        BLAKE2b of the contents, 16 bytes.
+    """
+
+    size: int
+    modified: int
+    digest: bytes
+
+
+class Contents(NamedTuple):
+    """The bytes of an image's file, and their stamp."""
+
+    data: bytes
+    stamp: Stamp
+
+
+def read_contents(path: str | os.PathLike[str]) -> Contents:
+    """Read a file.
+
+    Raises
+    ------
+    ContentsError
+        If it is missing, not a file, or cannot be read.
+    """
+    try:
+        # A pipe, for one, would be waited for.
+        if not Path(path).is_file() and Path(path).exists():
+            raise ContentsError("not a file")
+        with Path(path).open("rb") as file:
+            status = os.fstat(file.fileno())
+            data = file.read()
+    except OSError as error:
+        raise ContentsError(error.strerror or str(error)) from error
+    return Contents(data, Stamp(status.st_size, status.st_mtime_ns, digest(data)))
+
+
+def digest(data: bytes) -> bytes:
+    """Return the digest of a `Stamp`."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def has_changed(path: str | os.PathLike[str], stamp: Stamp) -> bool:
+    """Whether the contents are others than they were; what is gone, or cannot be read, has not changed.
+
+    A file that was only touched, or copied, is read again to see.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    if (status.st_size, status.st_mtime_ns) == (stamp.size, stamp.modified):
+        return False
+    try:
+        return read_contents(path).stamp.digest != stamp.digest
+    except ContentsError:
+        return False

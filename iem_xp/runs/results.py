@@ -1,0 +1,111 @@
+"""What a run holds: its images, those that failed, and those of the best masks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from iem_xp.contents import Stamp, has_changed
+from iem_xp.labels import FOREGROUND, read_labels
+from iem_xp.runs.candidates import Candidates
+from iem_xp.runs.database import Database, stored_path, stored_source
+from iem_xp.runs.naming import Source
+from iem_xp.runs.records import Candidate, Counts, Entry, Failure, Ranked
+
+FILE = "run.sqlite"
+MASKS = "masks"
+
+
+class Results:
+    """The results of a run, to be read.
+
+    Attributes
+    ----------
+    folder : Path
+        The run's folder.
+    masks : Path
+        Its folder of masks.
+    candidates : Candidates
+        The masks of every initial square, where one square is chosen for all images.
+
+    Notes
+    -----
+    Paths are TEXT, as they are; one that is not valid Unicode, from a file name in another encoding, is a
+    BLOB of its bytes. `os.fsdecode` gives the path back from either.
+    """
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.folder = folder
+        self.masks = folder / MASKS
+        self.candidates = Candidates(database)
+        self._database = database
+
+    def get_meta(self, key: str) -> Any:
+        """Return the JSON value kept under a key, or None."""
+        return self._database.get_meta(key)
+
+    def is_done(self, source: Source) -> bool:
+        """Whether an image has its mask."""
+        query = "SELECT 1 FROM images WHERE path = ? AND status = 'done'"
+        return self._database.execute(query, (stored_path(source.path),)).fetchone() is not None
+
+    def counts(self) -> Counts:
+        """Count the images in each state."""
+        states = dict(
+            self._database.execute("SELECT status, COUNT(*) FROM images GROUP BY status").fetchall()
+        )
+        return Counts(states.get("done", 0), states.get("failed", 0), self.candidates.count_unwritten(None))
+
+    def segmented(self) -> Iterator[Entry]:
+        """Iterate over the images that are done, in the order of their masks' names."""
+        query = (
+            "SELECT path, mask, shard, width, height, seconds, notes FROM images"
+            " WHERE status = 'done' ORDER BY mask"
+        )
+        for path, mask, shard, *known in self._database.execute(query):
+            yield Entry(stored_source(path, mask, shard), *known)
+
+    def written(self, path: Path) -> tuple[Entry, Candidate] | None:
+        """Return an image that is done, with the mask that was written; an ImageError if that is gone."""
+        query = (
+            "SELECT mask, shard, width, height, seconds, notes, init_side, inpainting_error, updates"
+            " FROM images WHERE path = ? AND status = 'done'"
+        )
+        row = self._database.execute(query, (stored_path(path),)).fetchone()
+        if row is None:
+            return None
+        name, shard, *known, side, error, updates = row
+        source = stored_source(os.fspath(path), name, shard)
+        mask = read_labels(self.masks / source.shard / source.mask) == FOREGROUND
+        return Entry(source, *known), Candidate(side, mask, error, updates)
+
+    def ranked(self) -> Iterator[Ranked]:
+        """Iterate over the images that are done, from the highest inpainting error; ties by mask's name."""
+        query = (
+            "SELECT path, mask, shard, width, height, inpainting_error, init_side FROM images"
+            " WHERE status = 'done' ORDER BY inpainting_error DESC, mask"
+        )
+        for path, mask, shard, *known in self._database.execute(query):
+            yield Ranked(stored_source(path, mask, shard), *known)
+
+    def changed(self) -> Iterator[Path]:
+        """Iterate over the images that are segmented and whose contents are others since."""
+        for table in ("images", "entries"):
+            query = f"SELECT path, file_size, file_modified, digest FROM {table} WHERE digest IS NOT NULL"
+            for path, *stamp in self._database.execute(query):
+                if has_changed(os.fsdecode(path), Stamp(*stamp)):
+                    yield Path(os.fsdecode(path))
+
+    def failures(self, limit: int = -1) -> list[Failure]:
+        """List the images that failed, by path; all of them, or the first so many."""
+        query = "SELECT path, error FROM images WHERE status = 'failed' ORDER BY path LIMIT ?"
+        rows = self._database.execute(query, (limit,))
+        return [Failure(Path(os.fsdecode(path)), error) for path, error in rows]
+
+    def mean_inpainting_error(self) -> float | None:
+        """Return the mean over the images that are done, None if there is none."""
+        query = "SELECT AVG(inpainting_error) FROM images WHERE status = 'done'"
+        mean: float | None = self._database.execute(query).fetchone()[0]
+        return mean
