@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,24 +20,46 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], partial: Path | None = None) -> Iterator[Path]:
     """Give the ``with`` block a temporary file to write, which becomes `path` at its end.
 
-    Folders are made, and what was at `path` is replaced. If the block raises, nothing is left behind.
+    Folders are made, and what was at `path` is replaced. If the block raises, nothing is left behind. At the
+    end, the file is on the disk: it outlasts a power cut.
+
+    Parameters
+    ----------
+    path : path
+    partial : Path, optional
+        Folder for the temporary file, on the file system of `path`; by default that of `path`, hidden.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, since a rename is atomic only within a file system; opened as any other file,
-    # since those of `tempfile` are closed to everyone else.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    if partial is not None:
+        partial.mkdir(exist_ok=True)
+    # A rename is atomic only within a file system. Opened as any other file, since those of `tempfile` are
+    # closed to everyone else.
+    temporary = (partial or path.parent) / f".{secrets.token_hex(8)}.tmp"
     try:
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename == os.fspath(temporary):
             error.filename = os.fspath(path)  # nobody asked for the other one
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder would outlast a power cut, where the system can tell."""
+    with suppress(OSError):  # Windows opens no folder, and some network file systems synchronise none
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

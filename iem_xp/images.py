@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import imageio.v3 as iio
@@ -190,12 +191,13 @@ def encode_mask(mask: Mask) -> bytes:
     return encode_png(_black_and_white(mask))
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes, partial: Path | None = None) -> None:
     """Write a file that is there complete or not at all, making its folders.
 
     What was at `path` is replaced. Where that fails, the OSError is passed on and nothing is left behind.
+    `partial` is as for `iem_xp.files.replacing`.
     """
-    with replacing(path) as temporary:
+    with replacing(path, partial) as temporary:
         temporary.write_bytes(data)
 
 

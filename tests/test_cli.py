@@ -304,7 +304,7 @@ def test_every_option_of_the_method_reaches_the_run() -> None:
     assert json.loads(stored) == {
         "iterations": 6, "init_sides": [20, 90], "choose": "image", "kernel_size": 5, "sigma": 2.0,
         "repeats": 1, "scale_factor": 2, "regularization": 0.5, "epsilon": 1e-6, "boundary_only": False,
-        "smooth": False, "size": 32, "fit": "crop", "outputs": [],
+        "smooth": False, "size": 32, "fit": "crop", "outputs": [], "store": "files",
     }  # fmt: skip
 
 
@@ -652,14 +652,21 @@ def many(request: pytest.FixtureRequest) -> tuple[str, ...]:
     )
 
 
-def test_ctrl_c_leaves_a_run_that_ends_as_if_nothing_had_been(many: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [(signal.SIGINT, 130, b"interrupted"), (signal.SIGTERM, 143, b"terminated")],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_ctrl_c_leaves_a_run_that_ends_as_if_nothing_had_been(
+    many: tuple[str, ...], number: signal.Signals, status: int, said: bytes
+) -> None:
     process = start(*many)
     wait_for(lambda: waiting("iem-run"))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, message = process.communicate(timeout=60)
-    assert process.returncode == 130, message
+    assert process.returncode == status, message
     assert output == b""
-    assert re.search(rb"interrupted: \d+ of 24 images are segmented; the same command continues", message)
+    assert re.search(said + rb": \d+ of 24 images are segmented; the same command continues", message)
     assert b"Traceback" not in message
     assert not masks()
 
@@ -682,6 +689,33 @@ def test_a_killed_process_leaves_a_run_that_ends_as_if_nothing_had_been(many: tu
     assert program(*many, "-o", "whole").returncode == 0
     assert masks() == masks("whole")
     assert query(ROWS) == query(ROWS, "whole")
+
+
+def test_changed_images_are_refused_or_segmented_anew() -> None:
+    segment("photos")
+    before = masks()
+    cat, coffee = Path("photos/cat.png"), Path("photos/coffee.png")
+    coffee.write_bytes(cat.read_bytes())
+    refused = segment("photos", status=2)
+    assert "1 image(s) changed since they were segmented: " in refused.stderr
+    assert "photos/coffee.png; --redo-changed segments them anew" in refused.stderr
+    assert masks() == before
+    found = summary("photos", "--redo-changed")
+    assert (found["done"], found["skipped"]) == (1, 5)
+    segment("photos", "-o", "whole")
+    assert masks() == masks("whole") != before
+    assert query(ROWS) == query(ROWS, "whole")
+
+
+def test_two_processes_do_not_work_on_one_run(many: tuple[str, ...]) -> None:
+    process = start(*many)
+    wait_for(lambda: waiting("iem-run"))
+    second = program(*many)
+    assert second.returncode == 2
+    assert f"another process works on this run (process {process.pid} on ".encode() in second.stderr
+    assert process.wait(timeout=120) == 0
+    process.communicate()
+    assert len(masks()) == 24
 
 
 def test_ctrl_c_at_any_other_time_exits_130_too(monkeypatch: pytest.MonkeyPatch) -> None:

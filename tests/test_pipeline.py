@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import tracemalloc
@@ -24,7 +26,7 @@ from iem_xp.config import IEMConfig
 from iem_xp.images import SUFFIXES, fit_image, read_image, restore_mask, write_atomically
 from iem_xp.memory import bytes_per_image
 from iem_xp.rendering import cutout
-from iem_xp.runs import pipeline
+from iem_xp.runs import pipeline, working
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.methods import Search
 from iem_xp.runs.naming import Source
@@ -33,6 +35,7 @@ from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images
 from iem_xp.runs.store import Run
+from iem_xp.runs.storing import Shards, StoreOption
 from iem_xp.runs.writing import Writer
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
@@ -68,12 +71,15 @@ def session(
     workers: int = 2,
     batch_size: int | None = 64,
     outputs: tuple[Output, ...] = (),
+    store: StoreOption = "files",
     advance: Callable[[int], object] = lambda count: None,
     announce: Callable[[str], object] | None = None,
 ) -> Segmenter:
     with Run.resume(run_folder, settings.as_dict()) as run:
         search = Search(settings.config, device, announce=announce)
-        segmenter = Segmenter(run, settings, search, workers=workers, batch_size=batch_size, outputs=outputs)
+        segmenter = Segmenter(
+            run, settings, search, workers=workers, batch_size=batch_size, outputs=outputs, store=store
+        )
         segmenter.segment(images, advance)
         segmenter.choose_square()
         segmenter.write_masks()
@@ -471,13 +477,13 @@ class Watched:
         self.after_solving: Callable[[], object] = lambda: None
         self.after_reading: Callable[[], object] = lambda: None
         self.after_writing: Callable[[], object] = lambda: None
-        read, find, write = Segmenter._read, Search.find, Writer.write
+        read, find, write = pipeline.load, Search.find, Writer.write
         lock = threading.Lock()
 
-        def watched_read(segmenter: Segmenter, source: Source) -> Any:
+        def watched_read(source: Source, settings: Settings) -> Any:
             with lock:
                 self.read += 1
-            image = read(segmenter, source)
+            image = read(source, settings)
             self.after_reading()
             return image
 
@@ -496,7 +502,7 @@ class Watched:
             self.after_writing()
             return share
 
-        monkeypatch.setattr(Segmenter, "_read", watched_read)
+        monkeypatch.setattr(pipeline, "load", watched_read)
         monkeypatch.setattr(Search, "find", watched_find)
         monkeypatch.setattr(Writer, "write", watched_write)
 
@@ -652,7 +658,7 @@ def test_an_image_too_large_for_a_gpu_fails_alone_and_is_tried_again_by_the_same
 @pytest.mark.parametrize(
     ("owner", "name", "is_huge"),
     [
-        (pipeline, "read_stamped", lambda path: path.stem == "huge"),
+        (working, "read_stamped", lambda path: path.stem == "huge"),
         (Settings, "at_work", lambda settings, image: len(image) == 80),
         (Search, "find", lambda search, images: images.shape[1] == 43),
         (Settings, "at_own_size", lambda settings, mask, height, width: height == 80),
@@ -743,13 +749,13 @@ def test_a_full_disk_ends_the_session_and_every_mask_written_has_its_row(
     settings = SETTINGS.updated({"choose": "image"})
     session(tmp_path / "whole", sources(folder), settings)
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, partial: Path) -> None:
         if path.stem == "coffee":
             raise OSError(28, "No space left on device")
-        write_atomically(path, data)
+        write_atomically(path, data, partial)
 
     with monkeypatch.context() as patch:
-        patch.setattr("iem_xp.runs.writing.write_atomically", full)
+        patch.setattr("iem_xp.runs.storing.write_atomically", full)
         with pytest.raises(OSError, match="No space left"):
             session(tmp_path / "run", sources(folder), settings, workers=workers)
     assert set(files(tmp_path / "run")) == {f"masks/{row['mask']}" for row in rows(tmp_path / "run")}
@@ -775,10 +781,10 @@ def test_an_engine_whose_start_is_interrupted_is_not_started_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, both_read = 0, threading.Barrier(2)
-    read = Segmenter._read
+    read = pipeline.load
 
-    def read_together(segmenter: Segmenter, source: Source) -> Any:
-        image = read(segmenter, source)
+    def read_together(source: Source, settings: Settings) -> Any:
+        image = read(source, settings)
         both_read.wait(timeout=60)
         return image
 
@@ -788,7 +794,7 @@ def test_an_engine_whose_start_is_interrupted_is_not_started_again(
         time.sleep(0.2)  # by now the other image waits to be handed over
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Segmenter, "_read", read_together)
+    monkeypatch.setattr(pipeline, "load", read_together)
     monkeypatch.setattr(Search, "prepare", prepare)
     with pytest.raises(KeyboardInterrupt):
         session(tmp_path / "run", sources(folder)[:2], workers=2)
@@ -804,13 +810,89 @@ def test_the_time_of_every_stage_is_told(folder: Path, tmp_path: Path) -> None:
 def test_all_formats_are_loaded_before_workers_need_them(folder: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from PIL import Image; "
-        "from iem_xp.runs import pipeline; from iem_xp.runs.store import Run; "
+        "from iem_xp.runs import pipeline, working; from iem_xp.runs.store import Run; "
         "from iem_xp.runs.settings import Settings; from iem_xp.runs.naming import Source; "
-        "read = pipeline.read_stamped; "
-        "pipeline.read_stamped = lambda path: print('WEBP' in Image.OPEN) or read(path); "
+        "read = working.read_stamped; "
+        "working.read_stamped = lambda path: print('WEBP' in Image.OPEN) or read(path); "
         "run = Run.create(Path(sys.argv[2]), {}); "
         "pipeline.Segmenter(run, Settings(size=16)).segment([Source(Path(sys.argv[1]), 'a.png')]); "
         "run.close()"
     )
     command = [sys.executable, "-c", code, str(folder / "cat.png"), str(tmp_path / "run")]
     assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "True\n"
+
+
+# ---- Masks in archives
+
+
+def archived(run_folder: Path) -> dict[str, bytes]:
+    """Files of the images in the archives of a run, as the rows name them."""
+    found = {}
+    for folder in ("masks", "overlays"):
+        for row in rows(run_folder):
+            with tarfile.open(run_folder / folder / row["shard"]) as tar:
+                found[f"{folder}/{row['mask']}"] = tar.extractfile(row["mask"]).read()  # type: ignore[union-attr]
+    return found
+
+
+@pytest.mark.parametrize("choose", ["dataset", "image"])
+def test_archives_hold_the_files_that_would_be_there(folder: Path, tmp_path: Path, choose: str) -> None:
+    settings = SETTINGS.updated({"choose": choose})
+    session(tmp_path / "files", sources(folder), settings, outputs=("overlay",))
+    session(tmp_path / "run", sources(folder)[:4], settings, outputs=("overlay",), store="shards")
+    session(tmp_path / "run", sources(folder), settings, outputs=("overlay",), store="shards")
+    assert archived(tmp_path / "run") == files(tmp_path / "files")
+    for row, other in zip(rows(tmp_path / "run"), rows(tmp_path / "files"), strict=True):
+        assert row | {"shard": None} == other
+
+
+def test_a_session_that_fails_commits_what_the_archives_hold(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SETTINGS.updated({"choose": "image"})
+    put = Shards.put
+
+    def full(store: Shards, source: Source, made: dict[str, bytes]) -> Source:
+        if source.mask == "coffee.png":
+            raise OSError(28, "No space left on device")
+        return put(store, source, made)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Shards, "put", full)
+        with pytest.raises(OSError, match="No space left"):
+            session(tmp_path / "run", sources(folder), settings, workers=1, store="shards")
+    with tarfile.open(tmp_path / "run/masks/00000.tar") as tar:
+        assert sorted(tar.getnames()) == [row["mask"] for row in rows(tmp_path / "run")]
+    session(tmp_path / "run", sources(folder), settings, outputs=("overlay",), store="shards")
+    with tarfile.open(tmp_path / "run/masks/00000.tar") as tar:
+        assert sorted(tar.getnames()) == sorted(source.mask for source in sources(folder))
+
+
+# ---- Images that change
+
+
+def test_changed_images_are_known_and_those_that_were_only_touched_are_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    session(tmp_path / "run", sources(folder))
+    with Run.open(tmp_path / "run") as run:
+        assert list(run.changed()) == []
+        os.utime(folder / "cat.png", ns=(1, 1))
+        (folder / "cell.png").unlink()
+        assert list(run.changed()) == []
+        (folder / "coffee.png").write_bytes((folder / "cat.png").read_bytes())
+        assert {path.name for path in run.changed()} == {"coffee.png"}
+        run.forget(run.changed())
+        assert run.counts().done == 5
+        assert list(run.changed()) == []
+
+
+def test_an_image_of_the_same_size_that_has_changed_gets_no_pictures(folder: Path, tmp_path: Path) -> None:
+    with Run.resume(tmp_path / "run", {}) as run:
+        segmenter = Segmenter(run, SETTINGS, outputs=["overlay"])
+        segmenter.segment(sources(folder))
+        (folder / "coffee.png").write_bytes((folder / "cat.png").read_bytes())
+        segmenter.choose_square()
+        segmenter.write_masks()
+        (failure,) = run.failures()
+    assert failure.error == f"{folder / 'coffee.png'}: has changed since it was segmented"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module, metadata
 from typing import Any
 
@@ -10,6 +14,9 @@ import click
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as of a process killed by SIGINT."""
+
+TERMINATED = 143
+"""Exit status after SIGTERM, which stops a command as Ctrl-C does."""
 
 COMMANDS = {
     "segment": "Find a mask for every image, without labels or training.",
@@ -49,15 +56,37 @@ class _LazyGroup(click.Group):
             raise click.UsageError(f"{error.message}{hint}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            click.echo(": ".join(["interrupted", *map(str, error.args)]), err=True)
-            ctx.exit(INTERRUPTED)
+        terminated = False
+
+        def terminate(*_: object) -> None:
+            nonlocal terminated
+            terminated = True
+            raise KeyboardInterrupt
+
+        with _handled(signal.SIGTERM, terminate):
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt as error:
+                cause = "terminated" if terminated else "interrupted"
+                click.echo(": ".join([cause, *map(str, error.args)]), err=True)
+                ctx.exit(TERMINATED if terminated else INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+@contextmanager
+def _handled(number: int, handler: Callable[..., object]) -> Iterator[None]:
+    """Handle a signal, where this is the thread that may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

@@ -17,6 +17,7 @@ from iem_xp.devices import resolve_device
 from iem_xp.engines import EngineError, EngineOption, check_fused
 from iem_xp.images import Fit
 from iem_xp.runs.settings import PRESETS, Settings, SettingsError, read_settings
+from iem_xp.runs.storing import PER_SHARD, StoreOption
 from iem_xp.threads import usable_cpus
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -101,6 +102,19 @@ def collect_settings(preset: str | None, config: Path | None, options: dict[str,
 
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Delete the run that is there, with all its folders, and start anew."
+)
+
+redo_changed_option = click.option(
+    "--redo-changed",
+    is_flag=True,
+    help="Segment anew what has changed since it was segmented; without this, such a run is refused.",
+)
+
+store_option = click.option(
+    "--store",
+    type=click.Choice(get_args(StoreOption)),
+    help=f"files: a file for each mask. shards: tar archives of {PER_SHARD:,} masks.  [default: files, or "
+    "shards if every INPUT is an archive]",
 )
 
 limit_option = click.option("--limit", type=click.IntRange(min=1), help="Take only the first so many images.")

@@ -16,11 +16,14 @@ from iem_xp.models import ModelError, open_model, settings_of
 from iem_xp.prediction import Network
 from iem_xp.runs.records import Output
 from iem_xp.runs.sources import find_images
+from iem_xp.runs.storing import StoreOption
 from iem_xp.trainers import TrainerError
 from iem_xp_cli.options import (
     device_option,
     limit_option,
     overwrite_option,
+    redo_changed_option,
+    store_option,
     take_device,
     then_iem_option,
     workers_option,
@@ -44,6 +47,8 @@ from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, 
     help="Also write the probability of foreground, 255 for 1, to probabilities/.",
 )
 @overwrite_option
+@redo_changed_option
+@store_option
 @limit_option
 @workers_option
 @device_option
@@ -55,6 +60,8 @@ def command(
     then_iem: bool,
     probabilities: bool,
     overwrite: bool,
+    redo_changed: bool,
+    store: StoreOption | None,
     limit: int | None,
     workers: int,
     device: str,
@@ -102,7 +109,9 @@ def command(
                 workers=workers,
                 outputs=outputs,
                 total=total,
+                store=store or "files",
                 overwrite=overwrite,
+                redo_changed=redo_changed,
                 title="predicting",
             )
     except (ModelError, TrainerError) as error:

@@ -148,6 +148,8 @@ class _Session:
                 workers=self._workers,
                 outputs=outputs,
                 total=self._run.counts().done,
+                store=self._run.get_meta("configuration")["store"],
+                redo_changed=True,
                 title="predicting",
             )
         except KeyboardInterrupt as error:

@@ -19,6 +19,7 @@ from iem_xp.runs.pipeline import PER_WORKER
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images
+from iem_xp.runs.storing import StoreOption
 from iem_xp_cli.options import (
     check_engine,
     collect_settings,
@@ -26,7 +27,9 @@ from iem_xp_cli.options import (
     engine_option,
     limit_option,
     overwrite_option,
+    redo_changed_option,
     settings_options,
+    store_option,
     take_device,
     workers_option,
 )
@@ -45,6 +48,8 @@ _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
     help="Folder of the run.  [default: iem-run]",
 )
 @overwrite_option
+@redo_changed_option
+@store_option
 @limit_option
 @workers_option
 @click.option(
@@ -72,6 +77,8 @@ def command(
     inputs: tuple[str, ...],
     output: Path | None,
     overwrite: bool,
+    redo_changed: bool,
+    store: StoreOption | None,
     limit: int | None,
     workers: int,
     batch_size: int | None,
@@ -126,7 +133,9 @@ def command(
             batch_size=batch_size,
             outputs=outputs,
             total=total,
+            store=store or "files",
             overwrite=overwrite,
+            redo_changed=redo_changed,
         )
     for message in remarks(folder, images, summary):
         click.echo(message, err=True)

@@ -26,6 +26,7 @@ from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import ImageSearch, SourceError
 from iem_xp.runs.store import Run
+from iem_xp.runs.storing import StoreOption
 from iem_xp.threads import usable_cpus
 
 LISTED = 20
@@ -138,7 +139,9 @@ def segment_folder(
     workers: int | None = None,
     batch_size: int | None = None,
     outputs: Sequence[Output] = (),
+    store: StoreOption = "files",
     overwrite: bool = False,
+    redo_changed: bool = False,
     title: str = "segmenting",
 ) -> dict[str, Any]:
     """Segment images into a run, with a progress bar on a terminal.
@@ -157,10 +160,12 @@ def segment_folder(
         Number of `sources`.
     facts : mapping, optional
         What another session must agree with to continue this run, beside settings and method.
-    workers, batch_size, outputs
+    workers, batch_size, outputs, store
         As for `iem_xp.runs.pipeline.Segmenter`.
     overwrite : bool
         Whether to replace a run that is there.
+    redo_changed : bool
+        Whether to segment images anew that have changed since; otherwise they are an error.
     title : str
         Of the progress bar.
 
@@ -172,11 +177,11 @@ def segment_folder(
     Raises
     ------
     RunError
-        If the folder cannot serve as this run.
+        If the folder cannot serve as this run, or images of it have changed.
     OSError
         If it cannot be written to.
     """
-    configuration = {**settings.as_dict(), "outputs": list(outputs), **(facts or {})}
+    configuration = {**settings.as_dict(), "outputs": list(outputs), "store": store, **(facts or {})}
     if method.name is not None:
         configuration["method"] = method.name
     versions = {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "imageio")}
@@ -187,6 +192,7 @@ def segment_folder(
     start = time.perf_counter()
     make = partial(Run.create, overwrite=True) if overwrite else Run.resume
     with make(folder, configuration, {"versions": versions}) as run:
+        _check_changes(run, redo_changed)
         segmenter = Segmenter(
             run,
             settings,
@@ -194,6 +200,7 @@ def segment_folder(
             workers=workers,
             batch_size=batch_size,
             outputs=outputs,
+            store=store,
         )
         waiting = run.counts().waiting
         try:
@@ -203,8 +210,9 @@ def segment_folder(
                 segmenter.write_masks(advance)
         except KeyboardInterrupt:
             counts = run.counts()
+            of = f" of {total}" if total else ""
             raise KeyboardInterrupt(
-                f"{counts.done + counts.waiting} of {total} images are segmented; "
+                f"{counts.done + counts.waiting}{of} images are segmented; "
                 f"the same command{' without --overwrite' if overwrite else ''} continues"
             ) from None
         tally, seconds = segmenter.tally, time.perf_counter() - start
@@ -226,3 +234,18 @@ def segment_folder(
             "fit": settings.fit,
             "notes": dict(tally.notes),
         }
+
+
+def _check_changes(run: Run, redo: bool) -> None:
+    """See that what the run holds is of the images as they are: forget what is not, or refuse to go on."""
+    changed = list(run.changed())
+    if not changed:
+        return
+    named = ", ".join(printable(str(path)) for path in changed[:3]) + (", ..." if len(changed) > 3 else "")
+    if not redo:
+        raise RunError(
+            f"{len(changed)} image(s) changed since they were segmented: {named}; --redo-changed segments "
+            "them anew, another -o all images"
+        )
+    run.forget(changed)
+    tqdm.write(f"{len(changed)} image(s) changed, and are segmented anew: {named}", file=sys.stderr)

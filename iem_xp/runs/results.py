@@ -92,11 +92,14 @@ class Results:
 
     def changed(self) -> Iterator[Path]:
         """Iterate over the images that are segmented and whose contents are others since."""
-        for table in ("images", "entries"):
-            query = f"SELECT path, file_size, file_modified, digest FROM {table} WHERE digest IS NOT NULL"
-            for path, *stamp in self._database.execute(query):
-                if has_changed(os.fsdecode(path), Stamp(*stamp)):
-                    yield Path(os.fsdecode(path))
+        query = (
+            "SELECT path, file_size, file_modified, digest FROM entries WHERE digest IS NOT NULL"
+            " UNION ALL SELECT path, file_size, file_modified, digest FROM images"
+            " WHERE digest IS NOT NULL AND path NOT IN (SELECT path FROM entries)"
+        )
+        for path, *stamp in self._database.execute(query):
+            if has_changed(os.fsdecode(path), Stamp(*stamp)):
+                yield Path(os.fsdecode(path))
 
     def failures(self, limit: int = -1) -> list[Failure]:
         """List the images that failed, by path; all of them, or the first so many."""

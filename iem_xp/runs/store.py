@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from filelock import BaseFileLock
-
 from iem_xp.files import remove
 from iem_xp.runs.database import NO_STAMP, UNFINISHED, Database, RunError, stored_path, stored_text
-from iem_xp.runs.locking import FILE as LOCK
-from iem_xp.runs.locking import lock, sign
+from iem_xp.runs.locking import LOCK, RunLock
 from iem_xp.runs.naming import Source, distinct
 from iem_xp.runs.records import FOLDERS, Candidate, Entry
 from iem_xp.runs.results import FILE, MASKS, Results
 from iem_xp.runs.settings import differences
 
-_OWN_FOLDERS = (MASKS, "refined", "rounds", "models", *FOLDERS.values())
+_PARTIAL = "partial"
+_OWN_FOLDERS = (_PARTIAL, MASKS, "refined", "rounds", "models", *FOLDERS.values())
 
 
 class Run(Results):
     """A run, open; made by `create`, `open` or `resume`, and a context manager that closes it.
 
+    Attributes
+    ----------
+    partial : Path
+        Folder for files that are being written; what another session left in it is deleted.
+
+    Notes
+    -----
     Every method that writes is a transaction of its own unless it is called within `transaction`. A mask's
     file is written before its row, so that a row always has its mask.
     """
 
-    def __init__(self, folder: Path, database: Database, lock: BaseFileLock | None = None) -> None:
+    def __init__(self, folder: Path, database: Database, lock: RunLock | None = None) -> None:
         super().__init__(folder, database)
+        self.partial = folder / _PARTIAL
         self._lock = lock
         # Masks of the images in work, which have no row yet, and these images.
         self._claims: dict[str, Path] = {}
@@ -94,14 +100,13 @@ class Run(Results):
 
     @classmethod
     def _locked(cls, folder: Path, get: Callable[[Path], Database]) -> Self:
-        held = lock(folder, FILE)
+        lock = RunLock(folder)
         try:
-            database = get(folder / FILE)
-            sign(database)
+            remove(folder / _PARTIAL)
+            return cls(folder, get(folder / FILE), lock)
         except BaseException:
-            held.release()
+            lock.release()
             raise
-        return cls(folder, database, held)
 
     @classmethod
     def resume(
@@ -137,15 +142,18 @@ class Run(Results):
         if not is_run(folder):
             _check_vacant(folder)
             return
-        with lock(folder, FILE):
+        with RunLock(folder):
             # The database goes last: until then, the folder is known as a run and can be cleared again.
             for name in (*_OWN_FOLDERS, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal", FILE):
                 remove(folder / name)
+        remove(folder / LOCK)
 
     def close(self) -> None:
         """Close the run."""
         self._database.close()
         if self._lock is not None:
+            with suppress(OSError):
+                self.partial.rmdir()
             self._lock.release()
 
     def __enter__(self) -> Self:
@@ -179,6 +187,11 @@ class Run(Results):
                 self._claims[source.mask] = source.path
                 admitted.append(source)
         return admitted
+
+    def holds(self, shard: str, mask: str) -> bool:
+        """Whether a row says that a mask is in an archive, by their names."""
+        query = "SELECT 1 FROM images WHERE mask = ? AND shard = ?"
+        return self._database.execute(query, (stored_path(mask), shard)).fetchone() is not None
 
     def forget(self, paths: Iterable[Path]) -> None:
         """Forget images, which are then to be segmented anew."""
