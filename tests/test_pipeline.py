@@ -26,8 +26,9 @@ from iem_xp.config import IEMConfig
 from iem_xp.images import SUFFIXES, fit_image, read_image, restore_mask, write_atomically
 from iem_xp.memory import bytes_per_image
 from iem_xp.rendering import cutout
-from iem_xp.runs import pipeline, working
+from iem_xp.runs import finding
 from iem_xp.runs.candidates import Candidates
+from iem_xp.runs.finding import Finder
 from iem_xp.runs.methods import Search
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Segmenter
@@ -477,13 +478,13 @@ class Watched:
         self.after_solving: Callable[[], object] = lambda: None
         self.after_reading: Callable[[], object] = lambda: None
         self.after_writing: Callable[[], object] = lambda: None
-        read, find, write = pipeline.load, Search.find, Writer.write
+        read, find, write = Finder._load, Search.find, Writer.write
         lock = threading.Lock()
 
-        def watched_read(source: Source, settings: Settings) -> Any:
+        def watched_read(finder: Finder, source: Source) -> Any:
             with lock:
                 self.read += 1
-            image = read(source, settings)
+            image = read(finder, source)
             self.after_reading()
             return image
 
@@ -502,7 +503,7 @@ class Watched:
             self.after_writing()
             return share
 
-        monkeypatch.setattr(pipeline, "load", watched_read)
+        monkeypatch.setattr(Finder, "_load", watched_read)
         monkeypatch.setattr(Search, "find", watched_find)
         monkeypatch.setattr(Writer, "write", watched_write)
 
@@ -658,7 +659,7 @@ def test_an_image_too_large_for_a_gpu_fails_alone_and_is_tried_again_by_the_same
 @pytest.mark.parametrize(
     ("owner", "name", "is_huge"),
     [
-        (working, "read_stamped", lambda path: path.stem == "huge"),
+        (finding, "read_stamped", lambda path: path.stem == "huge"),
         (Settings, "at_work", lambda settings, image: len(image) == 80),
         (Search, "find", lambda search, images: images.shape[1] == 43),
         (Settings, "at_own_size", lambda settings, mask, height, width: height == 80),
@@ -781,10 +782,10 @@ def test_an_engine_whose_start_is_interrupted_is_not_started_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, both_read = 0, threading.Barrier(2)
-    read = pipeline.load
+    read = Finder._load
 
-    def read_together(source: Source, settings: Settings) -> Any:
-        image = read(source, settings)
+    def read_together(finder: Finder, source: Source) -> Any:
+        image = read(finder, source)
         both_read.wait(timeout=60)
         return image
 
@@ -794,7 +795,7 @@ def test_an_engine_whose_start_is_interrupted_is_not_started_again(
         time.sleep(0.2)  # by now the other image waits to be handed over
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "load", read_together)
+    monkeypatch.setattr(Finder, "_load", read_together)
     monkeypatch.setattr(Search, "prepare", prepare)
     with pytest.raises(KeyboardInterrupt):
         session(tmp_path / "run", sources(folder)[:2], workers=2)
@@ -810,10 +811,10 @@ def test_the_time_of_every_stage_is_told(folder: Path, tmp_path: Path) -> None:
 def test_all_formats_are_loaded_before_workers_need_them(folder: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from PIL import Image; "
-        "from iem_xp.runs import pipeline, working; from iem_xp.runs.store import Run; "
+        "from iem_xp.runs import finding, pipeline; from iem_xp.runs.store import Run; "
         "from iem_xp.runs.settings import Settings; from iem_xp.runs.naming import Source; "
-        "read = working.read_stamped; "
-        "working.read_stamped = lambda path: print('WEBP' in Image.OPEN) or read(path); "
+        "read = finding.read_stamped; "
+        "finding.read_stamped = lambda path: print('WEBP' in Image.OPEN) or read(path); "
         "run = Run.create(Path(sys.argv[2]), {}); "
         "pipeline.Segmenter(run, Settings(size=16)).segment([Source(Path(sys.argv[1]), 'a.png')]); "
         "run.close()"

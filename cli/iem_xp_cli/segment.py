@@ -15,7 +15,7 @@ from iem_xp import segment as segment_array
 from iem_xp.engines import EngineOption
 from iem_xp.images import SUFFIXES, Mask, Pixels
 from iem_xp.memory import useful_size
-from iem_xp.runs.pipeline import PER_WORKER
+from iem_xp.runs.finding import PER_WORKER
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images

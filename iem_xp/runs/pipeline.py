@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
-import numpy as np
-
 from iem_xp.images import Pixels, load_formats
-from iem_xp.runs.flow import Flow
+from iem_xp.runs.finding import Finder, Found, Leave
 from iem_xp.runs.methods import Method, Search
 from iem_xp.runs.naming import Source
 from iem_xp.runs.recording import Recorder
@@ -18,15 +16,9 @@ from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
 from iem_xp.runs.storing import StoreOption
 from iem_xp.runs.workers import Outcome, Workers
-from iem_xp.runs.working import Loaded, find, is_one_for_all, load
 from iem_xp.runs.writing import Writer, Written
-from iem_xp.threads import usable_cpus
 
 Advance = Callable[[int], object]
-PER_WORKER = 8
-"""Images held for each worker unless `batch_size` says otherwise: two groups of four."""
-
-
 _ADMITTED = 1000
 
 
@@ -78,12 +70,8 @@ class Segmenter:
         self.method = method or Search(settings.config)
         self.recorder = Recorder(run, settings, outputs, store)
         self.tally = self.recorder.tally
-        self._prepared = False
+        self._finder = Finder(settings, self.method, workers=workers, batch_size=batch_size)
         self._passed = 0
-        self._workers = workers or usable_cpus()
-        self._serial = self.method.serial
-        self._batch_size = batch_size or self._held()
-        self._one_for_all = is_one_for_all(self.method, settings)
 
     def segment(self, sources: Iterable[Source], advance: Advance = _ignore, total: int = 0) -> None:
         """Segment every image that the run does not have yet.
@@ -93,38 +81,24 @@ class Segmenter:
         If one initial square is to be chosen for all, the masks of every square are kept in the run, packed,
         for `choose_square`. `advance` is called with the number of images just segmented, failed or skipped.
         """
-        load_formats()
-        # The thread that feeds a GPU, or a network, waits for it most of the time.
-        with self.recorder as writer, Workers(self._workers + self._serial) as workers:
+        finder = self._finder
 
-            def read(source: Source, outcome: Outcome[Loaded]) -> None:
-                image = self.recorder.read(source, outcome)
-                if image is None:
-                    leave()
-                else:
-                    self._prepare(image.working, total)
-                    flow.gather(image.working.shape, image, self._group_size(image.working))
+        def prepare(image: Pixels) -> None:
+            left = total - self._passed if total else finder.batch_size
+            # What the workers share is waited for only in part, starting an engine in full.
+            self.method.prepare(image, max(1, left // finder.workers))
+            self.note_engine(self.method.engine)
 
-            def computed(images: Sequence[Loaded], outcome: Outcome[list[list[Candidate]]]) -> None:
-                found = self._share(images, outcome)
-                if found is None:
-                    leave(len(images))
-                elif self._one_for_all:
-                    self.recorder.keep(found)
-                    leave(len(found))
-                else:
-                    for entry, (candidate,) in found:
-                        self._write(workers, writer, entry, candidate, leave)
+        with self.recorder as writer, finder.open_workers() as workers:
 
-            def leave(count: int = 1) -> None:
-                flow.leave(count)
-                advance(count)
+            def take(found: Sequence[Found], leave: Leave) -> None:
+                def left(count: int) -> None:
+                    leave(count)
+                    advance(count)
 
-            flow = Flow(workers, self._batch_size, self._find, computed, serial=self._serial)
-            for source in self._admitted(sources, advance):
-                flow.enter()
-                workers.submit(partial(load, source, self.settings), partial(read, source), locking=True)
-            flow.finish()
+                self.take(found, writer, workers, left)
+
+            finder.find(self.admitted(sources, advance), workers, take, prepare)
 
     def choose_square(self) -> int:
         """Choose the square for the whole data set, if that is to be done, and count the masks to write."""
@@ -140,13 +114,14 @@ class Segmenter:
         if side is None:
             return
         load_formats()
-        with self.recorder as writer, Workers(self._workers) as workers:
+        with self.recorder as writer, Workers(self._finder.workers) as workers:
             for entry, candidate in self.run.candidates.unwritten(side):
-                workers.wait(below=self._batch_size)
+                workers.wait(below=self._finder.batch_size)
                 self._write(workers, writer, entry, candidate, partial(advance, 1))
             workers.wait(below=1)
 
-    def _admitted(self, sources: Iterable[Source], advance: Advance) -> Iterator[Source]:
+    def admitted(self, sources: Iterable[Source], advance: Advance) -> Iterator[Source]:
+        """Iterate over the images that are still to be segmented; others are counted."""
         sources = iter(sources)
         while found := list(islice(sources, _ADMITTED)):
             # Those that wait for the choice of their square count when they are done.
@@ -156,47 +131,25 @@ class Segmenter:
             advance(len(found) - len(admitted))
             yield from admitted
 
-    def _prepare(self, image: Pixels, total: int) -> None:
-        """Prepare the method once there is an image to segment: what is not there, or done, needs none."""
-        if not self._prepared:
-            self._prepared = True  # also if it is interrupted: what has been read by then comes this way too
-            left = total - self._passed if total else self._batch_size
-            # What the workers share is waited for only in part, starting an engine in full.
-            self.method.prepare(image, max(1, left // self._workers))
-            used = self.run.get_meta("engines") or []
-            self.run.set_meta("engines", sorted({*used, self.method.engine}))
+    def take(self, found: Sequence[Found], writer: Writer, workers: Workers, leave: Leave) -> None:
+        """Record what was found of images; masks to be written are written by workers.
 
-    def _held(self) -> int:
-        held = PER_WORKER * self._workers
-        if not self._serial:
-            return held
-        # While one group is computed, the other is read. However large the images, two are 100 MB on a GPU.
-        typical = np.empty((self.settings.size, self.settings.size, 3), np.uint8)
-        return max(held, 2 * self.method.group_size(typical))
+        `leave` is called with the number of images that are recorded.
+        """
+        for one in found:
+            self.recorder.count(one)
+        segmented = [(one.entry, one.candidates) for one in found if one.entry is not None]
+        if self._finder.one_for_all:
+            self.recorder.keep(segmented)
+        leave(len(found) if self._finder.one_for_all else len(found) - len(segmented))
+        if not self._finder.one_for_all:
+            for entry, (candidate,) in segmented:
+                self._write(workers, writer, entry, candidate, partial(leave, 1))
 
-    def _group_size(self, image: Pixels) -> int:
-        # While every worker, or the GPU, computes a group, as many images are read and written.
-        groups = 2 * (1 if self._serial else self._workers)
-        return min(self.method.group_size(image), max(1, self._batch_size // groups))
-
-    def _find(self, images: Sequence[Loaded]) -> list[list[Candidate]]:
-        return find(images, self.method, self._one_for_all)
-
-    def _share(
-        self, images: Sequence[Loaded], outcome: Outcome[list[list[Candidate]]]
-    ) -> list[tuple[Entry, list[Candidate]]] | None:
-        """Each image of a group, with its share of the time, and what was found; None if that failed."""
-        self.tally.stages["compute"] += outcome.seconds
-        try:
-            found = outcome.result()
-        except MemoryError as error:  # of one image: the method computes as many together as fit
-            for image in images:
-                self.recorder.fail(image.entry.source, error)
-            return None
-        self.tally.segmented += len(images)
-        seconds = outcome.seconds / len(images)
-        entries = [entry._replace(seconds=entry.seconds + seconds) for entry, *_ in images]
-        return list(zip(entries, found, strict=True))
+    def note_engine(self, engine: str | None) -> None:
+        """Keep in the run which engine computed."""
+        used = self.run.get_meta("engines") or []
+        self.run.set_meta("engines", sorted({*used, engine}))
 
     def _write(
         self,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from iem_xp.images import ImageError
+from iem_xp.runs.finding import Found, cause
 from iem_xp.runs.naming import Source
 from iem_xp.runs.records import Candidate, Entry, Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
 from iem_xp.runs.storing import StoreOption, open_store
 from iem_xp.runs.workers import Outcome
-from iem_xp.runs.working import Loaded, cause
 from iem_xp.runs.writing import Writer, Written
 
 
@@ -71,18 +71,17 @@ class Recorder:
         self._option = store
         self._written: list[_Row] = []
 
-    def read(self, source: Source, outcome: Outcome[Loaded]) -> Loaded | None:
-        """Return an image, with the time it took to read; None if that failed."""
-        self.tally.stages["read"] += outcome.seconds
-        try:
-            image = outcome.result()
-        except (ImageError, MemoryError) as error:
-            self.fail(source, error)
-            return None
-        self.tally.notes.update(image.notes)
-        return image._replace(entry=image.entry._replace(seconds=outcome.seconds))
+    def count(self, found: Found) -> None:
+        """Count what came of an image, and record it if it failed."""
+        self.tally.stages["read"] += found.read
+        self.tally.stages["compute"] += found.compute
+        self.tally.notes.update(found.notes)
+        if found.error is not None:
+            self.fail(found.source, found.error)
+        else:
+            self.tally.segmented += 1
 
-    def keep(self, found: Iterable[tuple[Entry, list[Candidate]]]) -> None:
+    def keep(self, found: Iterable[tuple[Entry, Sequence[Candidate]]]) -> None:
         """Keep the masks of every square of images."""
         with self._run.transaction():
             for entry, candidates in found:
@@ -94,7 +93,7 @@ class Recorder:
         try:
             source, share = outcome.result()
         except (ImageError, MemoryError) as error:  # gone or changed since it was segmented, or too large
-            self.fail(entry.source, error)
+            self.fail(entry.source, cause(entry.source, error))
             return
         if share in (0, 1):
             note = "mask is empty" if share == 0 else "mask is full"
@@ -118,9 +117,9 @@ class Recorder:
                     self.tally.done += 1
                 self._run.record_done(entry, candidate, share)
 
-    def fail(self, source: Source, error: ImageError | MemoryError) -> None:
+    def fail(self, source: Source, error: str) -> None:
         """Record why an image failed."""
-        self._run.record_failed(source, cause(source, error))
+        self._run.record_failed(source, error)
         self.tally.failed += 1
 
     def __enter__(self) -> Writer:
