@@ -269,12 +269,24 @@ def test_figures_show_the_masks_of_the_run_where_they_count(
 def test_the_tables_are_printed_also_where_an_image_is_gone_before_its_figure(here: Path) -> None:
     downloads.make_folder(here / "data", n=2)
     printed = reproduce("folder", "--no-baselines").stdout
-    downloads.cut(here / "data" / "images" / "flower 01.jpg")
+    gone = here / "data" / "images" / "flower 01.jpg"
+    gone.unlink()
+    gone.symlink_to("nowhere")
     result = reproduce("folder", "--no-baselines", "--figures", "drawn", status=1)
     assert result.stdout == printed
     assert "no figures are drawn" in result.stderr
     assert "flower 01.jpg" in result.stderr
     assert not (here / "drawn").exists()
+
+
+def test_an_image_that_changed_is_segmented_anew(here: Path) -> None:
+    downloads.make_folder(here / "data", n=2)
+    first = report("folder", "--no-baselines")
+    changed = here / "data" / "images" / "flower 01.jpg"
+    Image.open(changed).transpose(Image.Transpose.ROTATE_180).save(changed)
+    again = reproduce("folder", "--no-baselines")
+    assert "1 image(s) changed, and are segmented anew" in again.stderr
+    assert lines(report("folder", "--no-baselines"), "here") != lines(first, "here")
 
 
 def test_figures_without_true_masks_leave_figure_3_out(here: Path) -> None:

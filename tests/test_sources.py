@@ -22,7 +22,7 @@ def search(*inputs: str, exclude: Path | None = None) -> ImageSearch:
 
 def found(*inputs: str, exclude: Path | None = None) -> dict[str, str]:
     """Mask names by image, relative to the current folder."""
-    return {os.path.relpath(path): mask for path, mask in search(*inputs, exclude=exclude)}
+    return {os.path.relpath(found.path): found.mask for found in search(*inputs, exclude=exclude)}
 
 
 def masks(names: Sequence[str]) -> dict[str, str]:

@@ -214,7 +214,7 @@ def _method(study: Study, device: str, engine: EngineOption) -> Method:
 
 
 def _run(study: Study, method: Method, images: Sequence[Source], folder: Path, **options: Any) -> None:
-    options |= {"total": len(images), "title": study.title}
+    options |= {"total": len(images), "title": study.title, "redo_changed": True}
     try:
         summary = segment_folder(images, folder / study.name, study.settings, method, **options)
     except KeyboardInterrupt as error:
