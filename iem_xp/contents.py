@@ -7,6 +7,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from iem_xp.archives.base import ArchiveError
+from iem_xp.archives.opening import Member, find_member, open_archive
+
 
 class ContentsError(ValueError):
     """The contents of a file cannot be had; the message names the cause, not the file."""
@@ -18,7 +21,7 @@ class Stamp(NamedTuple):
     Attributes
     ----------
     size : int
-        Bytes of the file on disk.
+        Bytes of the file on disk: of the archive, if that is where the contents are.
     modified : int
         When that file was last modified, in nanoseconds since 1970.
     digest : bytes
@@ -38,7 +41,7 @@ class Contents(NamedTuple):
 
 
 def read_contents(path: str | os.PathLike[str]) -> Contents:
-    """Read a file.
+    """Read a file, or a member of an archive, as `iem_xp.archives.opening.find_member` finds it.
 
     Raises
     ------
@@ -53,8 +56,20 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
             status = os.fstat(file.fileno())
             data = file.read()
     except OSError as error:
-        raise ContentsError(error.strerror or str(error)) from error
+        if (member := find_member(path)) is None:
+            raise ContentsError(error.strerror or str(error)) from error
+        status, data = _read_member(member)
     return Contents(data, Stamp(status.st_size, status.st_mtime_ns, digest(data)))
+
+
+def _read_member(member: Member) -> tuple[os.stat_result, bytes]:
+    try:
+        status = member.archive.stat()
+        return status, open_archive(member.archive).read(member.name)
+    except ArchiveError as error:
+        raise ContentsError(str(error)) from error
+    except OSError as error:
+        raise ContentsError(error.strerror or str(error)) from error
 
 
 def digest(data: bytes) -> bytes:
@@ -70,7 +85,9 @@ def has_changed(path: str | os.PathLike[str], stamp: Stamp) -> bool:
     try:
         status = os.stat(path)
     except OSError:
-        return False
+        if (member := find_member(path)) is None:
+            return False
+        status = member.archive.stat()
     if (status.st_size, status.st_mtime_ns) == (stamp.size, stamp.modified):
         return False
     try:

@@ -12,9 +12,9 @@ from iem_xp.boxes import Box, BoxError
 from iem_xp.evaluation.matching import MatchError, Matching, match
 from iem_xp.images import Fit
 from iem_xp.runs.database import RunError
+from iem_xp.runs.inputs import SourceError
 from iem_xp.runs.naming import Source
 from iem_xp.runs.records import Candidate, Entry
-from iem_xp.runs.sources import SourceError
 from iem_xp.runs.store import Run
 
 CANDIDATE = Candidate(side=78, mask=np.zeros((3, 5), bool), inpainting_error=0.5, updates=12)

@@ -29,12 +29,12 @@ from iem_xp.rendering import cutout
 from iem_xp.runs import finding
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.finding import Finder
+from iem_xp.runs.inputs import find_images
 from iem_xp.runs.methods import Search
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Segmenter
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import find_images
 from iem_xp.runs.store import Run
 from iem_xp.runs.storing import Shards, StoreOption
 from iem_xp.runs.writing import Writer

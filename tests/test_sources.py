@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from folders import touch
+from iem_xp.runs.inputs import SourceError, find_images
 from iem_xp.runs.naming import Source
-from iem_xp.runs.sources import ImageSearch, SourceError, find_images
+from iem_xp.runs.sources import ImageSearch
 
 SUFFIXES = frozenset({".jpg", ".png", ".webp"})
 
@@ -173,7 +174,7 @@ def test_a_folder_that_cannot_be_listed_is_reported(monkeypatch: pytest.MonkeyPa
     images = search("imgs")
     assert len(list(images)) == 1
     assert [str(error.filename) for error in images.unreadable] == [os.path.abspath("imgs/locked")]
-    with pytest.raises(SourceError, match=r"cannot list a folder: .*Permission denied.*locked"):
+    with pytest.raises(SourceError, match=r"cannot search: .*Permission denied.*locked"):
         search("imgs/locked")
 
 

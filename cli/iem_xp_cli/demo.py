@@ -12,9 +12,9 @@ import imageio.v3 as iio
 from iem_xp.config import IEMConfig
 from iem_xp.images import Pixels, encode_png, read_image, write_atomically
 from iem_xp.rendering import contact_sheet
+from iem_xp.runs.inputs import find_images
 from iem_xp.runs.records import FOLDERS, Output
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import find_images
 from iem_xp_cli.options import device_option, take_device
 from iem_xp_cli.session import messages, search, segment_folder
 

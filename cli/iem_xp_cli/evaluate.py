@@ -23,7 +23,7 @@ from iem_xp.files import replacing
 from iem_xp.images import Fit
 from iem_xp.metrics import METRICS
 from iem_xp.runs.database import RunError
-from iem_xp.runs.sources import SourceError
+from iem_xp.runs.inputs import SourceError
 from iem_xp_cli.options import workers_option
 from iem_xp_cli.session import left_out, listed, progress
 

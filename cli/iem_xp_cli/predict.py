@@ -14,8 +14,8 @@ import click
 from iem_xp.images import SUFFIXES, Mask, Pixels
 from iem_xp.models import ModelError, open_model, settings_of
 from iem_xp.prediction import Network
+from iem_xp.runs.inputs import find_images
 from iem_xp.runs.records import Output
-from iem_xp.runs.sources import find_images
 from iem_xp.runs.storing import StoreOption
 from iem_xp.trainers import TrainerError
 from iem_xp_cli.options import (

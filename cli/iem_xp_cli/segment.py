@@ -16,9 +16,9 @@ from iem_xp.engines import EngineOption
 from iem_xp.images import SUFFIXES, Mask, Pixels
 from iem_xp.memory import useful_size
 from iem_xp.runs.finding import PER_WORKER
+from iem_xp.runs.inputs import find_images
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import find_images
 from iem_xp.runs.storing import StoreOption
 from iem_xp_cli.options import (
     check_engine,

@@ -19,12 +19,13 @@ from tqdm import tqdm
 from iem_xp.engines import EngineOption
 from iem_xp.images import ImageError, Mask, Pixels, encode_mask, read_image
 from iem_xp.runs.database import RunError
+from iem_xp.runs.inputs import SourceError
 from iem_xp.runs.methods import Method, Search
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Advance, Segmenter
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import ImageSearch, SourceError
+from iem_xp.runs.sources import ImageSearch
 from iem_xp.runs.store import Run
 from iem_xp.runs.storing import StoreOption
 from iem_xp.threads import usable_cpus

@@ -13,8 +13,8 @@ from iem_xp.datasets.examples import Dataset, DatasetError, Example
 from iem_xp.datasets.parts import check_share
 from iem_xp.images import SUFFIXES
 from iem_xp.labels import read_labels
+from iem_xp.runs.inputs import SourceError, list_images
 from iem_xp.runs.naming import Source
-from iem_xp.runs.sources import SourceError, list_images
 
 _LAYOUT = "a folder holds images, and masks or bounding_boxes.csv or both"
 

@@ -10,10 +10,10 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
-from threading import Lock
 from typing import Any
-from urllib.parse import quote_from_bytes
 
+from iem_xp.archives import lmdb
+from iem_xp.archives.base import ArchiveError
 from iem_xp.datasets.examples import Dataset, DatasetError, Example
 from iem_xp.datasets.parts import Origin, check_share, check_split, missing_files
 from iem_xp.images import ImageError
@@ -34,9 +34,6 @@ _MASKS_REMEDY = (
     "they are not distributed, but to be made (docs/datasets.md): 255 car, 0 background, 128 ignored"
 )
 _LONGEST_NAME = 200
-
-_one_at_a_time = Lock()
-"""LMDB opens an environment once at a time in a process. It takes 50 microseconds, so none is kept open."""
 
 
 def lsun_car(root: str | os.PathLike[str], split: str = "test") -> Dataset:
@@ -63,9 +60,9 @@ def lsun_car(root: str | os.PathLike[str], split: str = "test") -> Dataset:
     """
     check_split(split, SPLITS)
     base = Path(root)
-    if not (base / "data.mdb").exists() and (base / "car").is_dir():
+    if not (base / lmdb.FILE).exists() and (base / "car").is_dir():
         base = base / "car"
-    _CARS.check(base / "data.mdb")
+    _CARS.check(base / lmdb.FILE)
     listed = base / "test.txt"
     notes: tuple[str, ...] = ()
     if split == "test" and listed.exists():
@@ -92,9 +89,7 @@ def lsun_car(root: str | os.PathLike[str], split: str = "test") -> Dataset:
 
 def name_of(key: bytes) -> str:
     """Name of an image by its key: see `lsun_car`."""
-    name = quote_from_bytes(key, safe="")
-    if name.startswith("."):
-        name = "%2E" + name[1:]
+    name = lmdb.name_of(key)
     return name if len(name) <= _LONGEST_NAME else hashlib.sha256(key).hexdigest()
 
 
@@ -151,19 +146,7 @@ def _read(base: Path, key: bytes) -> bytes:
 def _open(base: Path) -> Iterator[Any]:
     """Open a transaction that reads."""
     try:
-        import lmdb
-    except ImportError as error:
-        raise DatasetError("LSUN is read with lmdb: pip install 'iem-xp[lmdb]'") from error
-    file = base / "data.mdb"
-    try:
-        with (
-            _one_at_a_time,
-            lmdb.open(str(base), readonly=True, lock=False, readahead=False) as environment,
-            environment.begin() as transaction,
-        ):
-            # The file is mapped into memory: to read beyond its end would kill the process.
-            if file.stat().st_size < (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]:
-                raise DatasetError(f"{file}: is truncated; {_ANEW}")
-            yield transaction
-    except (lmdb.Error, OSError) as error:
-        raise DatasetError(f"{file}: cannot be read: {error}; {_ANEW}") from error
+        with lmdb.transaction(base / lmdb.FILE) as opened:
+            yield opened
+    except ArchiveError as error:
+        raise DatasetError(f"{base / lmdb.FILE}: {error}; {_ANEW}") from error

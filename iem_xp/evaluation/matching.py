@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from iem_xp.boxes import Box, read_boxes
 from iem_xp.images import SUFFIXES, Fit
+from iem_xp.runs.inputs import list_images
 from iem_xp.runs.records import Entry, Failure
-from iem_xp.runs.sources import list_images
 from iem_xp.runs.store import Run, is_run
 
 

@@ -1,99 +1,82 @@
-"""From the INPUT arguments of a command to images, each with the name of its mask."""
+"""From paths to images, each with the name of its mask: folders and archives are searched."""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path, PurePath
 
+from iem_xp.archives.base import Archive, ArchiveError
+from iem_xp.archives.opening import find_member, is_archive, open_archive
 from iem_xp.runs.naming import Source, long_name, mask_names, short_name
-
-
-class SourceError(ValueError):
-    """The INPUT arguments name no image."""
+from iem_xp.runs.results import FILE
 
 
 class ImageSearch:
-    """Images found while iterating, which works once; see `find_images`.
+    """Images found while iterating, which works once.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Absolute paths of images, which are tried whatever their suffixes; of folders and archives.
+    root : str
+        The folder, or the archive, that the names of masks start from; for paths outside of it, they start
+        from the root of the file system.
+    suffixes : frozenset of str
+        Lower-case suffixes of the images in folders and archives.
+    exclude : str, optional
+        A folder that is not searched, nor what is below it.
 
     Attributes
     ----------
     left_out : Counter of str
-        Files met so far in folders and patterns that are no images, counted by lower-case suffix.
+        Files met so far in folders and archives that are no images, counted by lower-case suffix.
     unreadable : list of OSError
-        Folders met so far that could not be listed.
+        Folders and archives met so far that could not be searched, or not all of them.
+    runs : list of str
+        Folders of runs met so far, whose masks are no images.
+    loose : int
+        Images found so far that are in no archive.
     """
 
-    def __init__(self, inputs: Sequence[str], suffixes: frozenset[str], exclude: Path | None) -> None:
+    def __init__(
+        self, paths: Iterable[str], root: str, suffixes: frozenset[str], exclude: str | None = None
+    ) -> None:
         self.left_out: Counter[str] = Counter()
         self.unreadable: list[OSError] = []
-        self._suffixes = frozenset(suffix.lower() for suffix in suffixes)
-        self._exclude = None if exclude is None else os.path.abspath(exclude)
+        self.runs: list[str] = []
+        self.loose = 0
+        self._root = root
+        self._suffixes = suffixes
+        self._exclude = exclude
         self._searched: set[tuple[int, int]] = set()
         self._exceptions: dict[str, dict[str, str]] = {}
-        expanded = [self._expand(given) for given in inputs]
-        paths = dict.fromkeys(path for paths, _ in expanded for path in paths)
-        self._root = os.path.commonpath([root for _, root in expanded]) if expanded else ""
-        found = self._visit(paths)
-        first = next(found, None)
-        if first is None:
-            raise SourceError(self._nothing_found(inputs))
-        self._found = chain([first], found)
+        self._found = self._visit(paths)
 
     def __iter__(self) -> Iterator[Source]:
         return self._found
 
-    def _expand(self, given: str) -> tuple[list[str], str]:
-        """Paths that one argument stands for, and the folder that their mask names start from."""
-        path = os.path.abspath(given)
-        if self._excludes(Path(path)):
-            raise SourceError(f"{given!r}: in {self._exclude}, the folder of the run; use another -o")
-        if os.path.isdir(given):
-            return [path], path
-        if os.path.lexists(given):
-            if path.lower().endswith(".txt"):
-                return _read_list(given)
-            return [path], os.path.dirname(path)
-        if any(character in given for character in "*?["):
-            return self._match(given)
-        raise SourceError(f"{given!r}: no such file or folder")
-
-    def _match(self, pattern: str) -> tuple[list[str], str]:
-        base, parts = "", list(PurePath(os.path.normpath(pattern)).parts)
-        # As for a whole argument, what exists literally is no pattern: a folder may be named "[2020]".
-        while parts and os.path.lexists(os.path.join(base, parts[0])):
-            base = os.path.join(base, parts.pop(0))
-        root = Path(os.path.abspath(base))
-        try:
-            matches = sorted(root.glob(os.path.join("", *parts)))
-        except (ValueError, NotImplementedError) as error:
-            raise SourceError(f"{pattern!r}: not a valid pattern: {error}") from error
-        if not matches:
-            raise SourceError(f"{pattern!r}: no file matches this pattern")
-        paths = []
-        for match in matches:
-            if any(_is_hidden(part) for part in match.relative_to(root).parts) or self._excludes(match):
-                continue
-            if self._is_image(match.name) or match.is_dir():
-                paths.append(str(match))
-            else:
-                self._leave_out(match.name)
-        return paths, str(root)
-
-    def _excludes(self, path: Path) -> bool:
-        return self._exclude is not None and path.is_relative_to(self._exclude)
+    def is_empty(self) -> bool:
+        """Whether there is no image: looks for the first one."""
+        first = next(self._found, None)
+        if first is None:
+            return True
+        self._found = chain([first], self._found)
+        return False
 
     def _visit(self, paths: Iterable[str]) -> Iterator[Source]:
         for path in paths:
+            folder, name = os.path.split(path)
             if os.path.isdir(path):
                 yield from self._search(path)
-            else:
-                folder, name = os.path.split(path)
-                known = self._is_image(name) and _identity(folder) in self._searched
-                if not (known and os.path.lexists(path)):
-                    yield Source(Path(path), self._below(folder) + self._mask_name(folder, name))
+            elif is_archive(name) and os.path.isfile(path):
+                yield from self._look_into(path)
+            elif not (self._is_image(name) and _identity(folder) in self._searched and os.path.lexists(path)):
+                self.loose += find_member(path) is None
+                yield Source(Path(path), self._below(folder) + self._mask_name(folder, name))
 
     def _search(self, top: str) -> Iterator[Source]:
         stack = [top]
@@ -103,8 +86,11 @@ class ImageSearch:
             # The run folder may come into being during the search, hence a look at each folder.
             if identity in self._searched or (self._exclude and identity == _identity(self._exclude)):
                 continue
+            if folder != top and os.path.isfile(os.path.join(folder, FILE)):
+                self.runs.append(folder)
+                continue
             try:
-                images, folders, others = self._list(folder)
+                images, folders, archives, others = self._list(folder)
             except OSError as error:
                 self.unreadable.append(error)
                 continue
@@ -113,27 +99,80 @@ class ImageSearch:
             for name in others:
                 self._leave_out(name)
             below = self._below(folder)
-            for name, mask in mask_names(images, folders).items():
+            for name, mask in mask_names(images, [*folders, *archives]).items():
+                self.loose += 1
                 yield Source(Path(folder, name), below + mask)
+            for name in archives:
+                yield from self._look_into(os.path.join(folder, name))
             stack.extend(os.path.join(folder, name) for name in reversed(folders))
 
-    def _list(self, folder: str) -> tuple[list[str], list[str], list[str]]:
-        """Names of the images, folders and other files in a folder, sorted, without the hidden ones."""
-        images, folders, others = [], [], []
+    def _list(self, folder: str) -> tuple[list[str], list[str], list[str], list[str]]:
+        """Names of a folder's images, folders, archives and other files, sorted, without the hidden ones."""
+        images, folders, archives, others = [], [], [], []
         with os.scandir(folder) as entries:
             for entry in entries:
-                if _is_hidden(entry.name):
+                if is_hidden(entry.name):
                     continue
                 if _is_folder(entry):
                     folders.append(entry.name)
                 elif self._is_image(entry.name):
                     images.append(entry.name)
+                elif is_archive(entry.name):
+                    archives.append(entry.name)
                 else:
                     others.append(entry.name)
-        return sorted(images), sorted(folders), others
+        return sorted(images), sorted(folders), sorted(archives), others
+
+    def _look_into(self, path: str) -> Iterator[Source]:
+        identity = _identity(path)
+        if identity in self._searched:
+            return
+        try:
+            archive = open_archive(Path(path))
+            for name, mask in self._members(archive):
+                yield Source(Path(path, name), self._below(path) + mask)
+        except ArchiveError as error:
+            self.unreadable.append(OSError(errno.EIO, str(error), path))
+            return
+        except OSError as error:
+            self.unreadable.append(error)
+            return
+        if archive.damage:
+            self.unreadable.append(OSError(errno.EIO, archive.damage, path))
+        if identity is not None:
+            self._searched.add(identity)
+
+    def _members(self, archive: Archive) -> Iterator[tuple[str, str]]:
+        """Names of the images in an archive, in its order, with those of their masks."""
+        if not archive.has_suffixes:
+            for name in archive.names():
+                yield name, long_name(name)
+            return
+        folders: defaultdict[str, list[str]] = defaultdict(list)
+        for name in archive.names():
+            folder, _, last = name.rpartition("/")
+            if any(map(is_hidden, name.split("/"))):
+                continue
+            if self._is_image(last):
+                folders[folder].append(last)
+            else:
+                self._leave_out(last)
+        inside: defaultdict[str, set[str]] = defaultdict(set)
+        for folder in folders:
+            while folder:
+                folder, _, last = folder.rpartition("/")
+                inside[folder].add(last)
+        masks = {}
+        for folder, images in folders.items():
+            below = f"{folder}/" if folder else ""
+            for name, mask in mask_names(images, inside[folder]).items():
+                masks[below + name] = below + mask
+        for name in archive.names():
+            if name in masks:
+                yield name, masks[name]
 
     def _is_image(self, name: str) -> bool:
-        return not _is_hidden(name) and os.path.splitext(name)[1].lower() in self._suffixes
+        return is_image(name, self._suffixes)
 
     def _leave_out(self, name: str) -> None:
         self.left_out[os.path.splitext(name)[1].lower()] += 1
@@ -145,98 +184,29 @@ class ImageSearch:
         if folder not in self._exceptions:
             # A list may jump between folders: each is listed once, and only its few odd names are kept.
             try:
-                images, folders, _ = self._list(folder)
+                images, folders, archives, _ = self._list(folder)
             except OSError:
-                images, folders = [], []
-            names = mask_names(images, folders)
+                images, folders, archives = [], [], []
+            names = mask_names(images, [*folders, *archives])
             self._exceptions[folder] = {
                 image: mask for image, mask in names.items() if mask != short_name(image)
             }
         return self._exceptions[folder].get(name) or short_name(name)
 
     def _below(self, folder: str) -> str:
-        relative = PurePath(os.path.relpath(folder, self._root)).as_posix()
-        return "" if relative == "." else relative + "/"
-
-    def _nothing_found(self, inputs: Sequence[str]) -> str:
-        lines = [f"no image found in {', '.join(map(repr, inputs)) or 'no input at all'}"]
-        lines.append(f"looked for {', '.join(sorted(self._suffixes))}")
-        if self.left_out:
-            counts = ", ".join(f"{n} x {suffix or 'no suffix'}" for suffix, n in self.left_out.most_common(5))
-            lines.append(f"left out {counts}")
-        lines += [f"cannot list a folder: {error}" for error in self.unreadable[:5]]
-        return "; ".join(lines)
+        relative = PurePath(os.path.relpath(folder, self._root))
+        if os.pardir in relative.parts:
+            relative = PurePath(*PurePath(folder).parts[1:])
+        return "" if relative == PurePath() else relative.as_posix() + "/"
 
 
-def find_images(
-    inputs: Sequence[str], *, suffixes: frozenset[str], exclude: Path | None = None
-) -> ImageSearch:
-    """Find the images that the INPUT arguments of a command name.
-
-    Parameters
-    ----------
-    inputs : sequence of str
-        Each is an image file, tried whatever its suffix; a folder, searched with its sub-folders; a glob
-        pattern, where ``**`` stands for any folders; or a ``.txt`` file of one path per line, relative to
-        the current folder, with blank lines and lines that start with ``#`` skipped.
-    suffixes : frozenset of str
-        Suffixes of images, such as ``".png"``, for folders and patterns; case does not matter.
-    exclude : Path, optional
-        The run folder, which is not searched: its masks are no images.
-
-    Returns
-    -------
-    ImageSearch
-        Iterable of `Source`: arguments in the given order, each folder in sorted order.
-
-    Raises
-    ------
-    SourceError
-        If an argument does not exist or stands for nothing, or if there is no image at all.
-
-    Notes
-    -----
-    Hidden files and folders are skipped, a folder is searched once however many links lead to it. A listed
-    path that does not exist is yielded all the same: it fails when it is read, alone.
-
-    Masks are named after their images, relative to the deepest folder that contains all inputs, with the
-    suffix ``.png``. An image whose folder holds another one of that name but for the suffix keeps its
-    suffix: ``a.jpg`` and ``a.png`` have the masks ``a.jpg.png`` and ``a.png.png``. What is still ambiguous
-    then, or too long for a file system, gets a digest of its name.
-    """
-    return ImageSearch(inputs, suffixes, exclude)
+def is_image(name: str, suffixes: frozenset[str]) -> bool:
+    """Whether a file's name is that of an image, and not hidden."""
+    return not is_hidden(name) and os.path.splitext(name)[1].lower() in suffixes
 
 
-def list_images(folder: Path, suffixes: frozenset[str]) -> tuple[list[Source], Counter[str]]:
-    """List all images below a folder, as `find_images` finds them, and the other files, counted by suffix.
-
-    Raises
-    ------
-    SourceError
-        If there is no image, or if a folder cannot be listed.
-    """
-    search = find_images([str(folder)], suffixes=suffixes)
-    found = list(search)
-    if search.unreadable:
-        raise SourceError(f"cannot list a folder: {search.unreadable[0]}")
-    return found, search.left_out
-
-
-def _read_list(file: str) -> tuple[list[str], str]:
-    try:
-        content = Path(file).read_bytes().removeprefix(b"\xef\xbb\xbf")
-    except OSError as error:
-        raise SourceError(f"{file!r}: cannot read this list: {error.strerror}") from error
-    if b"\0" in content:
-        raise SourceError(f"{file!r}: not a list of paths in UTF-8")
-    lines = (os.fsdecode(line.removesuffix(b"\r")) for line in content.split(b"\n"))
-    paths = [os.path.abspath(line) for line in lines if line.strip() and not line.startswith("#")]
-    if not paths:
-        raise SourceError(f"{file!r}: lists no path")
-    return paths, os.path.commonpath({os.path.dirname(path) for path in paths})
-
-
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file, or a folder, is hidden by its name."""
     return name.startswith(".")
 
 
@@ -247,9 +217,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _identity(folder: str) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     try:
-        status = os.stat(folder)
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_dev, status.st_ino
