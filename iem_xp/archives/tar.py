@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import tarfile
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,8 +51,9 @@ class Tar:
         self._places: dict[str, tuple[int, int]] = {}
         try:
             self._file = _opened(path)
-            # Not closed: that would close the file as well, whose members are still to be read.
-            self._index(tarfile.open(fileobj=self._file, mode="r:"))  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
+            with tarfile.open(fileobj=self._file, mode="r:") as tar:
+                self._index(tar)
         except _Damage as error:
             raise ArchiveError(f"cannot be read as a tar archive: {error}") from error
 
@@ -91,12 +93,46 @@ class Tar:
             self.damage = f"is damaged: {error}; the files before are read"
 
 
+class _Decompressed(io.RawIOBase):
+    """A compressed file that gives what there is of it before it fails."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        filled, view = 0, memoryview(buffer)
+        try:
+            # All of it: what is in one buffer may be gone back in for nothing.
+            while data := self._file.read1(len(view) - filled):
+                view[filled : filled + len(data)] = data
+                filled += len(data)
+        except _Damage:
+            if not filled:
+                raise
+        return filled
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 def _opened(path: Path) -> IO[bytes]:
     """Open a file, decompressed."""
     with path.open("rb") as file:
         start = file.read(6)
     for magic, decompress in _DECOMPRESS.items():
         if start.startswith(magic):
-            # The buffer is what may be gone back in for nothing.
-            return io.BufferedReader(decompress(path), _KEPT)
+            return io.BufferedReader(_Decompressed(decompress(path)), _KEPT)
     return path.open("rb", buffering=0)

@@ -1,0 +1,255 @@
+"""Files that hold images, and paths that lead into them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import os
+import tarfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downloads import make_lmdb
+from iem_xp.archives.base import Archive, ArchiveError, safe_name
+from iem_xp.archives.lmdb import name_of
+from iem_xp.archives.opening import find_member, is_archive, open_archive
+from iem_xp.contents import ContentsError, has_changed, read_contents
+
+MEMBERS = {"a.jpg": b"first", "sub/b.jpg": b"second" * 500, "sub/deep/c.txt": b""}
+
+
+def make_tar(path: Path, members: Mapping[str, bytes] = MEMBERS, mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def make_parquet(path: Path, images: list[bytes | None], rows_per_group: int = 2) -> Path:
+    cells = [None if data is None else {"bytes": data, "path": "../../etc/passwd"} for data in images]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"label": list(range(len(images))), "image": pa.array(cells, kind)})
+    pq.write_table(table, path, row_group_size=rows_per_group)
+    return path
+
+
+def all_of(archive: Archive) -> dict[str, bytes]:
+    return {name: archive.read(name) for name in archive.names()}
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz"])
+def test_a_tar_archive_has_its_files(tmp_path: Path, suffix: str) -> None:
+    mode = {".tar": "w", ".tgz": "w:gz"}.get(suffix, f"w:{suffix[5:]}")
+    archive = open_archive(make_tar(tmp_path / f"A{suffix.upper()}", mode=mode))
+    assert all_of(archive) == MEMBERS
+    assert list(archive.names()) == list(MEMBERS)
+    assert (len(archive), archive.damage, archive.has_suffixes) == (3, None, True)
+    assert archive.read("a.jpg") == b"first", "it can be gone back to"
+
+
+def test_of_two_files_of_one_name_the_last_counts(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar", {"x.jpg": b"old", "y.jpg": b"y"})
+    with tarfile.open(path, "a") as tar:
+        member = tarfile.TarInfo("./x.jpg")
+        member.size = 3
+        tar.addfile(member, io.BytesIO(b"new"))
+    assert all_of(open_archive(path)) == {"x.jpg": b"new", "y.jpg": b"y"}
+
+
+def test_what_is_no_regular_file_is_no_member(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, kind in {
+            "folder": tarfile.DIRTYPE,
+            "link": tarfile.SYMTYPE,
+            "hard": tarfile.LNKTYPE,
+            "pipe": tarfile.FIFOTYPE,
+            "disk": tarfile.BLKTYPE,
+        }.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "/etc/passwd"
+            tar.addfile(member)
+    assert all_of(open_archive(tmp_path / "a.tar")) == {}
+
+
+def test_a_tar_archive_that_was_cut_off_gives_what_is_left(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar", {f"{i}.jpg": bytes(2000) for i in range(3)})
+    with tarfile.open(path) as tar:
+        second = tar.getmember("1.jpg")
+    os.truncate(path, second.offset_data + 700)
+    archive = open_archive(path)
+    assert list(archive.names()) == ["0.jpg", "1.jpg"]
+    assert archive.damage is not None
+    assert archive.read("0.jpg") == bytes(2000)
+    with pytest.raises(ArchiveError, match="ends within this file"):
+        archive.read("1.jpg")
+
+
+def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar", {f"{i}.jpg": bytes(100) for i in range(3)})
+    data = bytearray(path.read_bytes())
+    data[1024:1100] = b"?" * 76
+    path.write_bytes(data)
+    archive = open_archive(path)
+    assert list(archive.names()) == ["0.jpg"]
+    assert archive.damage == "is damaged at byte 1,024; the files before are read"
+
+
+def test_an_archive_that_lacks_its_end_alone_is_whole(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar")
+    with tarfile.open(path) as tar:
+        end = max(m.offset_data + -(-m.size // 512) * 512 for m in tar)
+    os.truncate(path, end)
+    assert open_archive(path).damage is None
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])
+def test_a_compressed_archive_that_was_cut_off_gives_what_is_left(tmp_path: Path, compress: object) -> None:
+    path = make_tar(tmp_path / "a.tar", {f"{i}.jpg": os.urandom(5000) for i in range(4)})
+    data = compress(path.read_bytes())  # type: ignore[operator]
+    path.write_bytes(data[: len(data) * 3 // 5])
+    archive = open_archive(path)
+    assert archive.damage is not None
+    assert len(archive) >= 1
+    assert len(archive.read("0.jpg")) == 5000
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.parquet"])
+@pytest.mark.parametrize("data", [b"", b"no archive at all" * 100, b"\x1f\x8b\x08\x00no gzip"])
+def test_what_is_no_archive_is_refused(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ArchiveError, match="cannot be read as"):
+        open_archive(tmp_path / name)
+
+
+def test_an_archive_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        open_archive(tmp_path / "a.tar")
+
+
+def test_an_lmdb_has_its_keys(tmp_path: Path) -> None:
+    values = {b"plain": b"1", b"a/../b": b"2", b"\xff\x00": b"3", b"..": b"4", b".x": b"5"}
+    make_lmdb(tmp_path / "db", values)
+    archive = open_archive(tmp_path / "db/data.mdb")
+    assert len(archive) == 5
+    assert all_of(archive) == {name_of(key): values[key] for key in sorted(values)}
+    assert set(archive.names()) == {"plain", "a%2F..%2Fb", "%FF%00", "%2E.", "%2Ex"}
+    with pytest.raises(ArchiveError, match="not in this database"):
+        archive.read("other")
+
+
+def test_the_keys_of_an_lmdb_are_read_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iem_xp.archives.lmdb._PAGE", 3)
+    make_lmdb(tmp_path / "db", {f"{i:03d}".encode(): b"x" for i in range(10)})
+    archive = open_archive(tmp_path / "db/data.mdb")
+    read = [(name, archive.read(name)) for name in archive.names()]  # others may read in between
+    assert read == [(f"{i:03d}", b"x") for i in range(10)]
+
+
+def test_a_truncated_lmdb_is_refused(tmp_path: Path) -> None:
+    make_lmdb(tmp_path / "db", {f"{i}".encode(): bytes(5000) for i in range(20)})
+    os.truncate(tmp_path / "db/data.mdb", 12288)
+    with pytest.raises(ArchiveError, match="is truncated"):
+        open_archive(tmp_path / "db/data.mdb")
+
+
+def test_a_parquet_file_has_its_rows_by_their_numbers(tmp_path: Path) -> None:
+    archive = open_archive(make_parquet(tmp_path / "a.parquet", [b"one", b"two", b"three", None, b"five"]))
+    assert list(archive.names()) == ["000000", "000001", "000002", "000003", "000004"]
+    assert archive.read("000004") == b"five"
+    assert archive.read("000000") == b"one"
+    for name, cause in {"000003": "no bytes", "000005": "no row", "../x": "no row", "-1": "no row"}.items():
+        with pytest.raises(ArchiveError, match=cause):
+            archive.read(name)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"jpg": [b"x"], "label": [1]}, b"x"),
+        ({"thumbnail": [b"t"], "image": [b"x"]}, b"x"),
+        ({"photo": [{"bytes": b"x", "path": None}], "mask": [{"bytes": b"m", "path": None}]}, b"x"),
+    ],
+)
+def test_the_column_of_images_is_found(
+    tmp_path: Path, columns: dict[str, list[object]], expected: bytes
+) -> None:
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert open_archive(tmp_path / "a.parquet").read("000000") == expected
+
+
+def test_a_parquet_file_without_images_names_its_columns(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"label": [1], "caption": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(ArchiveError, match="no column has the bytes of images; there are label, caption"):
+        open_archive(tmp_path / "a.parquet")
+
+
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from("/.\\:\0"), max_size=30))
+def test_a_member_s_name_never_leads_out_of_the_archive(name: str) -> None:
+    safe = safe_name(name)
+    assert not {"", ".", ".."} & set(safe.split("/")) or safe == ""
+    assert not {"\\", ":", "\0"} & set(safe)
+    assert safe_name(safe) == safe
+
+
+def test_most_names_stay_as_they_are_and_names_that_no_disk_takes_are_replaced() -> None:
+    for name in ("a.jpg", "sub/é 🦜.png", "..a/b..jpg", ".hidden/x"):
+        assert safe_name(name) == name
+    assert safe_name("../../etc/x.jpg") == "%2E%2E/%2E%2E/etc/x.jpg"
+    assert safe_name("/a//./b.jpg") == "a/b.jpg"
+    for name in ("x" * 300 + "/a.jpg", "/".join("x" * 100 for _ in range(20)) + ".jpg"):
+        assert len(safe_name(name)) == 64 + 4
+        assert PurePosixPath(safe_name(name)).suffix == ".jpg"
+
+
+def test_a_path_leads_into_an_archive(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar")
+    assert find_member(path / "sub/b.jpg") == (path, "sub/b.jpg")
+    assert read_contents(path / "sub/b.jpg").data == MEMBERS["sub/b.jpg"]
+    assert find_member(tmp_path / "b.jpg") is None
+    assert find_member("relative.jpg") is None
+    assert is_archive(path)
+    (tmp_path / "folder.tar").mkdir()
+    (tmp_path / "folder.tar/a.jpg").write_bytes(b"loose")
+    assert read_contents(tmp_path / "folder.tar/a.jpg").data == b"loose"
+    with pytest.raises(ContentsError, match="No such file"):
+        read_contents(tmp_path / "folder.tar/b.jpg")
+    with pytest.raises(ContentsError, match="not in this archive"):
+        read_contents(path / "gone.jpg")
+
+
+def test_an_archive_that_changes_is_looked_through_anew(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar", {"a.jpg": b"old", "b.jpg": b"b"})
+    a, b = (read_contents(path / name).stamp for name in ("a.jpg", "b.jpg"))
+    assert not has_changed(path / "a.jpg", a)
+    make_tar(path, {"b.jpg": b"b", "c.jpg": b"c" * 9000, "a.jpg": b"new"})
+    assert has_changed(path / "a.jpg", a)
+    assert not has_changed(path / "b.jpg", b), "it lies elsewhere, and is the same"
+    path.unlink()
+    assert not has_changed(path / "a.jpg", a), "what is gone has not changed"
+
+
+def test_threads_read_from_one_archive(tmp_path: Path) -> None:
+    members = {f"{i}.jpg": bytes([i]) * 20_000 for i in range(60)}
+    path = make_tar(tmp_path / "a.tar.gz", members, "w:gz")
+    read: dict[str, bytes] = {}
+
+    def work(names: list[str]) -> None:
+        for name in names:
+            read[name] = read_contents(path / name).data
+
+    threads = [threading.Thread(target=work, args=(list(members)[i::4],)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read == members
