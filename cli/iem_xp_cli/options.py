@@ -113,11 +113,9 @@ redo_changed_option = click.option(
 store_option = click.option(
     "--store",
     type=click.Choice(get_args(StoreOption)),
-    help=f"files: a file for each mask. shards: tar archives of {PER_SHARD:,} masks.  [default: files, or "
-    "shards if every INPUT is an archive]",
+    help=f"files: a file for each mask. shards: tar archives of {PER_SHARD:,} masks.  [default: that of the "
+    "run that is continued; else files, or shards if all images are in archives]",
 )
-
-limit_option = click.option("--limit", type=click.IntRange(min=1), help="Take only the first so many images.")
 
 then_iem_option = click.option("--then-iem", is_flag=True, help="Search on from the network's masks (IEM).")
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
-from iem_xp.images import SUFFIXES, Mask, Pixels
+from iem_xp.images import Mask, Pixels
 from iem_xp.models import ModelError, open_model, settings_of
 from iem_xp.prediction import Network
-from iem_xp.runs.inputs import find_images
 from iem_xp.runs.records import Output
 from iem_xp.runs.storing import StoreOption
 from iem_xp.trainers import TrainerError
+from iem_xp_cli.inputs import Share, choose_store, input_options, take_inputs
 from iem_xp_cli.options import (
     device_option,
-    limit_option,
     overwrite_option,
     redo_changed_option,
     store_option,
@@ -33,7 +31,7 @@ from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, 
 
 @click.command("predict")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@input_options
 @click.option(
     "-o",
     "--output",
@@ -49,13 +47,15 @@ from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, 
 @overwrite_option
 @redo_changed_option
 @store_option
-@limit_option
 @workers_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def command(
     model: Path,
     inputs: tuple[str, ...],
+    files_from: Any,
+    null: bool,
+    share: Share | None,
     output: Path | None,
     then_iem: bool,
     probabilities: bool,
@@ -78,12 +78,11 @@ def command(
     Exit status: 0 all well, 1 some images failed or the disk did, 2 wrong usage, 130 interrupted.
     """
     stream = "-" in inputs
-    if stream and (len(inputs) > 1 or output or probabilities or as_json or limit):
+    if stream and (len(inputs) > 1 or output or probabilities or as_json or limit or files_from or share):
         raise click.UsageError("- reads one image and writes one mask: no other INPUT, output or summary")
     folder = output or Path("iem-predictions")
     with messages():
-        images = None if stream else partial(find_images, inputs, suffixes=SUFFIXES, exclude=folder)
-        total = 0 if images is None else sum(1 for _ in islice(images(), limit))
+        taken = None if stream else take_inputs(inputs, folder, files_from, null, limit, share)
     try:
         opened, facts = open_model(model)
         settings = settings_of(facts)
@@ -95,32 +94,31 @@ def command(
             device=take_device(device),
             announce=announce_engine,
         )
-        if images is None:
+        if taken is None:
             mask_stream(settings, partial(_find_one, network))
             return
         outputs: list[Output] = ["probability"] if probabilities else []
-        found = images()
         with messages():
             summary = segment_folder(
-                islice(found, limit),
+                taken.sources,
                 folder,
                 settings,
                 network,
                 workers=workers,
                 outputs=outputs,
-                total=total,
-                store=store or "files",
+                total=taken.total,
+                store=choose_store(store, taken, folder, overwrite),
                 overwrite=overwrite,
                 redo_changed=redo_changed,
                 title="predicting",
             )
     except (ModelError, TrainerError) as error:
         raise click.UsageError(str(error)) from error
-    for message in remarks(folder, found, summary):
+    for message in remarks(folder, taken.search, summary):
         click.echo(message, err=True)
     summary["model"] = str(model)
     click.echo(json.dumps(summary) if as_json else _as_text(summary))
-    if summary["failed"] or found.unreadable:
+    if summary["failed"] or taken.search.unreadable:
         sys.exit(1)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,18 @@ import click
 
 from iem_xp import segment as segment_array
 from iem_xp.engines import EngineOption
-from iem_xp.images import SUFFIXES, Mask, Pixels
+from iem_xp.images import Mask, Pixels
 from iem_xp.memory import useful_size
 from iem_xp.runs.finding import PER_WORKER
-from iem_xp.runs.inputs import find_images
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.storing import StoreOption
+from iem_xp_cli.inputs import Share, choose_store, input_options, take_inputs
 from iem_xp_cli.options import (
     check_engine,
     collect_settings,
     device_option,
     engine_option,
-    limit_option,
     overwrite_option,
     redo_changed_option,
     settings_options,
@@ -39,7 +37,7 @@ _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
 
 
 @click.command("segment")
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@input_options
 @click.option(
     "-o",
     "--output",
@@ -50,7 +48,6 @@ _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
 @overwrite_option
 @redo_changed_option
 @store_option
-@limit_option
 @workers_option
 @click.option(
     "--batch-size",
@@ -75,6 +72,9 @@ _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
 @settings_options
 def command(
     inputs: tuple[str, ...],
+    files_from: Any,
+    null: bool,
+    share: Share | None,
     output: Path | None,
     overwrite: bool,
     redo_changed: bool,
@@ -94,9 +94,10 @@ def command(
 ) -> None:
     """Find a mask for every image, without labels or training.
 
-    INPUT is an image file, a folder (searched through all its folders), a pattern such as 'photos/*.jpg', a
-    .txt file with one path per line (relative to the current folder; # begins a comment), or - to read one
-    image from standard input and write its mask to standard output.
+    INPUT is an image file; a folder, searched through all its folders; an archive (tar, also compressed,
+    such as WebDataset's; Parquet; the folder of an LMDB); a pattern such as 'photos/*.jpg'; a .txt file with
+    one path per line, relative to the current folder, where # begins a comment; or - to read one image from
+    standard input and write its mask to standard output.
 
     The run is a folder: masks/ holds a PNG of 0 and 255 for every image, at its own size; run.sqlite a row
     for every image, also for those that failed. The same command again continues where it stopped.
@@ -107,7 +108,7 @@ def command(
     wanted: dict[Output, bool] = {"cutout": cutout, "overlay": overlay, "inpainted": inpainted}
     outputs = [name for name in wanted if wanted[name]]
     if "-" in inputs:
-        if len(inputs) > 1 or output or outputs or as_json or limit:
+        if len(inputs) > 1 or output or outputs or as_json or limit or files_from or share:
             raise click.UsageError("- reads one image and writes one mask: no other INPUT, output or summary")
         device = take_device(device)
         check_engine(engine, device, settings)
@@ -121,26 +122,24 @@ def command(
     device = take_device(device)
     check_engine(engine, device, settings)
     with messages():
-        # Searched twice, first to count them: a list of millions of paths would not fit in memory.
-        images = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
-        total = sum(1 for _ in islice(find_images(inputs, suffixes=SUFFIXES, exclude=folder), limit))
+        taken = take_inputs(inputs, folder, files_from, null, limit, share)
         summary = segment_folder(
-            islice(images, limit),
+            taken.sources,
             folder,
             settings,
             search(settings, device, engine),
             workers=workers,
             batch_size=batch_size,
             outputs=outputs,
-            total=total,
-            store=store or "files",
+            total=taken.total,
+            store=choose_store(store, taken, folder, overwrite),
             overwrite=overwrite,
             redo_changed=redo_changed,
         )
-    for message in remarks(folder, images, summary):
+    for message in remarks(folder, taken.search, summary):
         click.echo(message, err=True)
     click.echo(json.dumps(summary) if as_json else _as_text(summary, settings))
-    if summary["failed"] or images.unreadable:
+    if summary["failed"] or taken.search.unreadable:
         sys.exit(1)
 
 

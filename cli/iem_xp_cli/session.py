@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 import time
@@ -65,9 +66,10 @@ def listed(kind: str, names: Iterable[str], count: int) -> Iterator[str]:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Advance]:
-    """Show progress, rate and time left, on a terminal and if there is something to do."""
-    with tqdm(total=total, desc=title, unit="image", disable=None if total else True, smoothing=0.05) as bar:
+def progress(title: str, total: int | None) -> Iterator[Advance]:
+    """Show progress, rate and time left if that is known, on a terminal and if there is something to do."""
+    disable = True if total == 0 else None
+    with tqdm(total=total, desc=title, unit="image", disable=disable, smoothing=0.05) as bar:
         yield bar.update
 
 
@@ -106,6 +108,8 @@ def remarks(folder: Path, images: ImageSearch, summary: Mapping[str, Any]) -> It
     """What a user should know beyond the summary: what was left out, and each failure with its cause."""
     if images.left_out:
         yield left_out(images.left_out)
+    for run in images.runs:
+        yield f"{printable(run)}: is a run, whose masks are not taken for images"
     for note, count in summary["notes"].items():
         yield f"{note}: {count} image(s)"
     if summary["rewritten"]:
@@ -114,7 +118,7 @@ def remarks(folder: Path, images: ImageSearch, summary: Mapping[str, Any]) -> It
             f"{summary['init_side']} is best"
         )
     for error in images.unreadable:
-        yield f"{error.filename}: this folder cannot be searched: {error.strerror}"
+        yield f"{printable(os.fspath(error.filename))}: cannot be searched: {error.strerror}"
     if summary["failed"]:
         yield from failures(folder)
 
@@ -135,7 +139,7 @@ def segment_folder(
     settings: Settings,
     method: Method,
     *,
-    total: int,
+    total: int | None,
     facts: Mapping[str, Any] | None = None,
     workers: int | None = None,
     batch_size: int | None = None,
@@ -157,8 +161,8 @@ def segment_folder(
     settings : Settings
     method : Method
         What finds the masks.
-    total : int
-        Number of `sources`.
+    total : int, optional
+        Number of `sources`; None if it is not known.
     facts : mapping, optional
         What another session must agree with to continue this run, beside settings and method.
     workers, batch_size, outputs, store

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 
 from iem_xp.images import Pixels, load_formats
 from iem_xp.runs.finding import Finder, Found, Leave
@@ -19,7 +18,6 @@ from iem_xp.runs.workers import Outcome, Workers
 from iem_xp.runs.writing import Writer, Written
 
 Advance = Callable[[int], object]
-_ADMITTED = 1000
 
 
 def _ignore(n: int) -> None:
@@ -73,7 +71,9 @@ class Segmenter:
         self._finder = Finder(settings, self.method, workers=workers, batch_size=batch_size)
         self._passed = 0
 
-    def segment(self, sources: Iterable[Source], advance: Advance = _ignore, total: int = 0) -> None:
+    def segment(
+        self, sources: Iterable[Source], advance: Advance = _ignore, total: int | None = None
+    ) -> None:
         """Segment every image that the run does not have yet.
 
         `total` is the number of sources, if it is known: the method is told how many are left.
@@ -84,7 +84,7 @@ class Segmenter:
         finder = self._finder
 
         def prepare(image: Pixels) -> None:
-            left = total - self._passed if total else finder.batch_size
+            left = finder.batch_size if total is None else total - self._passed
             # What the workers share is waited for only in part, starting an engine in full.
             self.method.prepare(image, max(1, left // finder.workers))
             self.note_engine(self.method.engine)
@@ -122,14 +122,14 @@ class Segmenter:
 
     def admitted(self, sources: Iterable[Source], advance: Advance) -> Iterator[Source]:
         """Iterate over the images that are still to be segmented; others are counted."""
-        sources = iter(sources)
-        while found := list(islice(sources, _ADMITTED)):
+        for source in sources:
+            if admitted := self.run.admit([source]):
+                yield from admitted
+                continue
             # Those that wait for the choice of their square count when they are done.
-            self.tally.skipped += sum(map(self.run.is_done, found))
-            admitted = self.run.admit(found)
-            self._passed += len(found) - len(admitted)
-            advance(len(found) - len(admitted))
-            yield from admitted
+            self.tally.skipped += self.run.is_done(source)
+            self._passed += 1
+            advance(1)
 
     def take(self, found: Sequence[Found], writer: Writer, workers: Workers, leave: Leave) -> None:
         """Record what was found of images; masks to be written are written by workers.
