@@ -618,7 +618,7 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
+    for _ in range(12000):
         if condition():
             return
         time.sleep(0.01)
@@ -722,7 +722,7 @@ def test_ctrl_c_at_any_other_time_exits_130_too(monkeypatch: pytest.MonkeyPatch)
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("iem_xp_cli.segment.find_images", interrupt)
+    monkeypatch.setattr("iem_xp_cli.inputs.find_images", interrupt)
     result = run("segment", "photos")
     assert result.exit_code == 130
     assert "interrupted" in result.stderr
