@@ -64,7 +64,7 @@ def main(files: list[Path], options: list[str]) -> None:
         states: Counter[str] = Counter()
         for _ in range(KILLS):
             # Few get far: the program starts in about a second.
-            moment = rng.uniform(0, 1.3 + whole / KILLS)
+            moment = rng.uniform(0, 1.6 + 2 * whole / KILLS)
             process = subprocess.Popen(
                 [*command, f"{folder}/killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
