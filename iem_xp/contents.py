@@ -7,6 +7,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+LARGEST = 1 << 31
+"""Bytes of the largest file that is read, 2 GiB."""
+
 
 class ContentsError(ValueError):
     """The contents of a file cannot be had; the message names the cause, not the file."""
@@ -43,7 +46,7 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
     Raises
     ------
     ContentsError
-        If it is missing, not a file, or cannot be read.
+        If it is missing, not a file, larger than `LARGEST`, or cannot be read.
     """
     try:
         # A pipe, for one, would be waited for.
@@ -51,6 +54,8 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
             raise ContentsError("not a file")
         with Path(path).open("rb") as file:
             status = os.fstat(file.fileno())
+            if status.st_size > LARGEST:
+                raise ContentsError(f"has {status.st_size:,} bytes, more than an image of 2 GiB; shrink it")
             data = file.read()
     except OSError as error:
         raise ContentsError(error.strerror or str(error)) from error

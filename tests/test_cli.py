@@ -592,7 +592,7 @@ def test_among_junk_every_image_gets_its_mask_and_every_other_file_a_cause(here:
         assert cause in rows[name][1]
         assert f"photos/{name}: ".encode() in done.stderr
     assert len(masks()) == len(good | kept)
-    assert b"first of 2 frames: 1 image(s)" in done.stderr
+    assert b"first of several frames: 1 image(s)" in done.stderr
 
 
 def test_names_beyond_unicode_do_no_harm_to_the_summary(here: Path) -> None:

@@ -57,6 +57,7 @@ ABOVE = [
     "files",
     "ordered",
     "contents",
+    "decoding",
     "images",
     "rendering",
     "labels",

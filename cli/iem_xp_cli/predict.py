@@ -21,6 +21,7 @@ from iem_xp.trainers import TrainerError
 from iem_xp_cli.options import (
     device_option,
     limit_option,
+    max_pixels_option,
     overwrite_option,
     redo_changed_option,
     store_option,
@@ -50,6 +51,7 @@ from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, 
 @redo_changed_option
 @store_option
 @limit_option
+@max_pixels_option
 @workers_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")

@@ -26,6 +26,7 @@ from iem_xp_cli.options import (
     device_option,
     engine_option,
     limit_option,
+    max_pixels_option,
     overwrite_option,
     redo_changed_option,
     settings_options,
@@ -51,6 +52,7 @@ _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
 @redo_changed_option
 @store_option
 @limit_option
+@max_pixels_option
 @workers_option
 @click.option(
     "--batch-size",
