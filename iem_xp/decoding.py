@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,12 @@ decode to more than the memory holds."""
 
 _STRIP = 1 << 22
 """Pixels converted at a time."""
+
+_SCANS = 500
+"""Scans of a JPEG at most: each of a few bytes may take as long as all of the image, and none has a hundred."""
+
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd9-\xfe]")
+_END, _SCAN = 0xD9, 0xDA
 
 _ORIENTATION, _BITS = 0x0112, 0x0102  # tags of EXIF and TIFF
 
@@ -104,6 +111,8 @@ def _read(image: Any, data: bytes) -> tuple[Pixels, tuple[str, ...]]:
     """Pixels of an image as they are stored, and notes."""
     if image.format == "EPS":  # for which Pillow runs Ghostscript, for as long as it takes
         raise ImageError("PostScript is a program that draws; render it to PNG first")
+    if image.format in ("JPEG", "MPO") and _scans(data) > _SCANS:
+        raise ImageError(f"a JPEG of more than {_SCANS} scans, which takes long; write it anew")
     image.load()
     if not all(image.size):
         raise ImageError("has no pixels")
@@ -153,6 +162,15 @@ def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
     for top in range(0, image.height, height):
         bottom = min(top + height, image.height)
         yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+
+
+def _scans(data: bytes) -> int:
+    """Count the scans of the first picture of a JPEG, or some more than `_SCANS`."""
+    count, at = 0, 2
+    while count <= _SCANS and (found := _MARKER.search(data, at)) and data[found.end() - 1] != _END:
+        count += data[found.end() - 1] == _SCAN
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return count
 
 
 def _orientation(image: Image.Image) -> int:

@@ -379,6 +379,16 @@ def test_frames_after_the_first_are_not_walked_through(data):
     assert photograph.notes == ("first of several frames",)
 
 
+def test_a_jpeg_of_scans_without_end_is_refused_and_not_decoded():
+    data = encode(RGB, "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    many = data[:-2] + data[start:-2] * 600 + data[-2:]
+    with pytest.raises(ImageError, match="more than 500 scans"):
+        read_image(many)
+    # What follows the picture, as the film of a phone's, is not of it.
+    assert np.array_equal(read_image(data + data[start:-2] * 600).pixels, read_image(data).pixels)
+
+
 def test_an_image_without_pixels_is_refused():
     with pytest.raises(ImageError, match=r"has no pixels|cannot be decoded|not an image"):
         read_image(b"GIF89a" + bytes(7) + b"," + bytes(9) + b"\2\0;")
