@@ -26,7 +26,7 @@ _STRIP = 1 << 22
 """Pixels converted at a time."""
 
 _SCANS = 500
-"""Scans of a JPEG at most: each of a few bytes may take as long as all of the image, and none has a hundred."""
+"""Scans of a JPEG: one of a few bytes takes as long as the whole image, and no photograph has a hundred."""
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd9-\xfe]")
 _END, _SCAN = 0xD9, 0xDA

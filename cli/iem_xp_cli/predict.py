@@ -102,7 +102,7 @@ def command(
             return
         outputs: list[Output] = ["probability"] if probabilities else []
         found = images()
-        with messages():
+        with messages(folder):
             summary = segment_folder(
                 islice(found, limit),
                 folder,

@@ -122,7 +122,7 @@ def command(
     folder = output or Path("iem-run")
     device = take_device(device)
     check_engine(engine, device, settings)
-    with messages():
+    with messages(folder):
         # Searched twice, first to count them: a list of millions of paths would not fit in memory.
         images = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
         total = sum(1 for _ in islice(find_images(inputs, suffixes=SUFFIXES, exclude=folder), limit))

@@ -130,7 +130,7 @@ class Database:
                 raise RunError(f"{file}: has format {version}, this iem-xp has {FORMAT_VERSION}; {remedy}")
         except BaseException as error:
             database.close()
-            if isinstance(error, sqlite3.DatabaseError):
+            if isinstance(error, sqlite3.DatabaseError) and not _is_of_disk(error):
                 remedy = "unless another program holds it, start anew with --overwrite"
                 if not os.access(file, os.W_OK):
                     remedy = "check its permissions, or use another -o"
@@ -178,6 +178,12 @@ class Database:
     def set_meta(self, key: str, value: Any) -> None:
         """Keep a JSON value under a key."""
         self.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+
+def _is_of_disk(error: sqlite3.Error) -> bool:
+    """Whether a disk is full or fails, for which the run is not to blame."""
+    code = getattr(error, "sqlite_errorcode", 0)  # the module's own errors have none
+    return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def stored_path(path: str | os.PathLike[str]) -> str | bytes:
