@@ -170,6 +170,10 @@ class Database:
                 self.execute("ROLLBACK")
             raise
 
+    def checkpoint(self) -> None:
+        """Return when all that was written would outlast a power cut; not within a transaction."""
+        self.execute("PRAGMA wal_checkpoint")
+
     def get_meta(self, key: str) -> Any:
         """Return the JSON value kept under a key, or None."""
         row = self.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
