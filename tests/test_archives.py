@@ -219,6 +219,16 @@ def test_an_archive_that_changes_is_looked_through_anew(tmp_path: Path) -> None:
     assert not has_changed(path / "a.jpg", a), "what is gone has not changed"
 
 
+def test_a_member_that_is_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("bomb.jpg")
+    member.size = 3 << 30
+    with (tmp_path / "a.tar").open("wb") as file:
+        file.write(member.tobuf())
+        file.truncate((3 << 30) + 512)  # of which the disk holds nothing
+    with pytest.raises(ContentsError, match="3,221,225,472 bytes, more than an image"):
+        read_contents(tmp_path / "a.tar/bomb.jpg")
+
+
 def test_threads_read_from_one_archive(tmp_path: Path) -> None:
     members = {f"{i}.jpg": bytes([i]) * 20_000 for i in range(60)}
     path = make_tar(tmp_path / "a.tar.gz", members, "w:gz")

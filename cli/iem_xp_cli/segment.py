@@ -24,6 +24,7 @@ from iem_xp_cli.options import (
     collect_settings,
     device_option,
     engine_option,
+    max_pixels_option,
     overwrite_option,
     redo_changed_option,
     settings_options,
@@ -48,6 +49,7 @@ _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
 @overwrite_option
 @redo_changed_option
 @store_option
+@max_pixels_option
 @workers_option
 @click.option(
     "--batch-size",
@@ -121,7 +123,7 @@ def command(
     folder = output or Path("iem-run")
     device = take_device(device)
     check_engine(engine, device, settings)
-    with messages():
+    with messages(folder):
         taken = take_inputs(inputs, folder, files_from, null, limit, share)
         summary = segment_folder(
             taken.sources,

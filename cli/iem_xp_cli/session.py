@@ -36,14 +36,18 @@ LISTED = 20
 
 
 @contextmanager
-def messages() -> Iterator[None]:
-    """Turn the errors of a run into messages: of wrong usage, or of a disk that does not take it."""
+def messages(folder: Path | None = None) -> Iterator[None]:
+    """Turn the errors of a run, in `folder`, into messages: of wrong usage, or of a failing disk."""
     try:
         yield
     except (SourceError, RunError) as error:
         raise click.UsageError(str(error)) from error
     except (OSError, sqlite3.Error) as error:
-        raise click.ClickException(f"{error}; the same command continues once this is mended") from error
+        # Of a full disk neither the system nor SQLite says where it is.
+        where = f"{folder}: " if folder and not getattr(error, "filename", None) else ""
+        raise click.ClickException(
+            f"{where}{error}; the same command continues once this is mended"
+        ) from error
 
 
 def left_out(files: Mapping[str, int]) -> str:
