@@ -128,7 +128,13 @@ def take_inputs(
 
 def choose_store(asked: StoreOption | None, taken: Taken, folder: Path, overwrite: bool) -> StoreOption:
     """Return how to store masks: as asked, or as the run does that is continued, or as is best."""
-    if asked is None and not overwrite and is_run(folder):
-        with Run.open(folder, to_write=False) as run:
-            asked = run.get_meta("configuration").get("store")
-    return asked or taken.store
+    return asked or continued_store(folder, overwrite) or taken.store
+
+
+def continued_store(folder: Path, overwrite: bool) -> StoreOption | None:
+    """Return how the run that is continued stores masks, None if there is none."""
+    if overwrite or not is_run(folder):
+        return None
+    with Run.open(folder, to_write=False) as run:
+        store: StoreOption | None = run.get_meta("configuration").get("store")
+    return store

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,34 @@ class Candidates:
         while rows := self._database.execute(query, values).fetchall():
             values["last"] = rows[-1][0]
             yield from map(_from_row, rows)
+
+    def unwritten_of(self, path: Path, side: int) -> tuple[Entry, Candidate] | None:
+        """Return an image with its candidate of that side, if `unwritten` would yield it."""
+        query = (
+            f"SELECT {_COLUMNS} FROM entries JOIN candidates ON entry = id AND side = :side {_WRITTEN}"
+            " WHERE images.path IS NULL AND entries.path = :path"
+        )
+        row = self._database.execute(query, {"side": side, "path": stored_path(path)}).fetchone()
+        return None if row is None else _from_row(row)
+
+    def count(self) -> int:
+        """Count the images that have candidates."""
+        count: int = self._database.execute("SELECT COUNT(*) FROM entries").fetchone()[0]
+        return count
+
+    def all(self) -> Iterator[tuple[Entry, list[Candidate]]]:
+        """Iterate over the images that have candidates, with these by side; rows may be written meanwhile."""
+        query = (
+            f"SELECT {_COLUMNS}"
+            f" FROM (SELECT * FROM entries WHERE id > ? ORDER BY id LIMIT {_BATCH}) AS entries"
+            " JOIN candidates ON entry = id ORDER BY id, side"
+        )
+        last = 0
+        while rows := self._database.execute(query, (last,)).fetchall():
+            last = rows[-1][0]
+            for _, of in groupby(rows, itemgetter(0)):
+                found = list(map(_from_row, of))
+                yield found[0][0], [candidate for _, candidate in found]
 
     def of(self, path: Path) -> tuple[Entry, list[Candidate]] | None:
         """Return what is kept of an image: its candidates, by side; None if there are none."""

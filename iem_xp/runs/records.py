@@ -68,6 +68,25 @@ class Candidate(NamedTuple):
     probability: Pixels | None = None
 
 
+class Finished(NamedTuple):
+    """An image whose mask is written, and all that its row says of it.
+
+    Attributes
+    ----------
+    entry : Entry
+    init_side, inpainting_error, updates
+        Of the mask, as in `Candidate`.
+    foreground_share : float
+        Of the mask as written, 0 to 1.
+    """
+
+    entry: Entry
+    init_side: int
+    inpainting_error: float
+    updates: int
+    foreground_share: float
+
+
 class Ranked(NamedTuple):
     """An image whose mask is written, and how good that is.
 

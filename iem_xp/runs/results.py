@@ -12,10 +12,12 @@ from iem_xp.labels import FOREGROUND, read_labels
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.database import Database, stored_path, stored_source
 from iem_xp.runs.naming import Source
-from iem_xp.runs.records import Candidate, Counts, Entry, Failure, Ranked
+from iem_xp.runs.records import Candidate, Counts, Entry, Failure, Finished, Ranked
 
 FILE = "run.sqlite"
 MASKS = "masks"
+
+_BATCH = 256
 
 
 class Results:
@@ -66,6 +68,42 @@ class Results:
         )
         for path, mask, shard, *known in self._database.execute(query):
             yield Entry(stored_source(path, mask, shard), *known)
+
+    def finished(self) -> Iterator[Finished]:
+        """Iterate over the images that are done, as their rows say; rows may be written meanwhile."""
+        columns = (
+            "path, mask, shard, width, height, seconds, notes, file_size, file_modified, digest,"
+            " init_side, inpainting_error, updates, foreground_share"
+        )
+        for row in self._rows(columns, "done"):
+            stamp = None if row[7] is None else Stamp(*row[7:10])
+            entry = Entry(stored_source(*row[:3]), row[3], row[4], row[5], row[6], stamp)
+            yield Finished(entry, *row[10:])
+
+    def failed(self) -> Iterator[Failure]:
+        """Iterate over the images that failed; rows may be written meanwhile."""
+        for path, error in self._rows("path, error", "failed"):
+            yield Failure(Path(os.fsdecode(path)), error)
+
+    def _rows(self, columns: str, status: str) -> Iterator[list[Any]]:
+        query = (
+            f"SELECT rowid, {columns} FROM images"
+            f" WHERE status = ? AND rowid > ? ORDER BY rowid LIMIT {_BATCH}"
+        )
+        last = 0
+        while rows := self._database.execute(query, (status, last)).fetchall():
+            last = rows[-1][0]
+            for _, *row in rows:
+                yield row
+
+    def digest(self, path: Path) -> bytes | None:
+        """Return the digest of what an image was when it was segmented, None if that is not known."""
+        query = (
+            "SELECT digest FROM entries WHERE path = :path"
+            " UNION ALL SELECT digest FROM images WHERE path = :path AND status = 'done'"
+        )
+        row = self._database.execute(query, {"path": stored_path(path)}).fetchone()
+        return None if row is None else row[0]
 
     def written(self, path: Path) -> tuple[Entry, Candidate] | None:
         """Return an image that is done, with the mask that was written; an ImageError if that is gone."""

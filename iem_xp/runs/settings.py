@@ -85,11 +85,14 @@ class Settings:
             raise SettingsError(str(error)) from error
 
 
-def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def differences(
+    there: Mapping[str, Any], now: Mapping[str, Any], called: tuple[str, str] = ("there", "now")
+) -> str:
     """Lines on what differs between two configurations, of which one was stored as JSON."""
+    first, second = called
     now = json.loads(json.dumps(now))
     return "".join(
-        f"  {key}: {json.dumps(there.get(key))} there, {json.dumps(now.get(key))} now\n"
+        f"  {key}: {json.dumps(there.get(key))} {first}, {json.dumps(now.get(key))} {second}\n"
         for key in {**there, **now}
         if there.get(key) != now.get(key)
     )

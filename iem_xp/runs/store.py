@@ -11,7 +11,7 @@ from iem_xp.files import remove
 from iem_xp.runs.database import NO_STAMP, UNFINISHED, Database, RunError, stored_path, stored_text
 from iem_xp.runs.locking import LOCK, RunLock
 from iem_xp.runs.naming import Source, distinct
-from iem_xp.runs.records import FOLDERS, Candidate, Entry
+from iem_xp.runs.records import FOLDERS, Candidate, Entry, Finished
 from iem_xp.runs.results import FILE, MASKS, Results
 from iem_xp.runs.settings import differences
 
@@ -194,6 +194,10 @@ class Run(Results):
         query = "SELECT 1 FROM images WHERE mask = ? AND shard = ?"
         return self._database.execute(query, (stored_path(mask), shard)).fetchone() is not None
 
+    def knows(self, path: Path) -> bool:
+        """Whether an image is done, has candidates or has failed."""
+        return self._exists("path = ?", "path = ?", stored_path(path))
+
     def forget(self, paths: Iterable[Path]) -> None:
         """Forget images, which are then to be segmented anew."""
         with self.transaction():
@@ -220,6 +224,13 @@ class Run(Results):
 
     def record_done(self, entry: Entry, candidate: Candidate, foreground_share: float) -> None:
         """Record an image whose mask is written; it replaces a failure or an earlier mask's row."""
+        side, _, error, updates, _ = candidate
+        # NumPy's numbers would be stored as BLOBs.
+        self.record_finished(Finished(entry, int(side), float(error), int(updates), float(foreground_share)))
+
+    def record_finished(self, finished: Finished) -> None:
+        """Record an image as another run did, whose files are copied; otherwise as `record_done`."""
+        entry, *found = finished
         source = entry.source
         path = stored_path(source.path)
         with self.transaction():
@@ -234,11 +245,7 @@ class Run(Results):
                     entry.height,
                     stored_path(source.mask),
                     source.shard or None,
-                    # NumPy's numbers would be stored as BLOBs.
-                    int(candidate.side),
-                    float(candidate.inpainting_error),
-                    int(candidate.updates),
-                    float(foreground_share),
+                    *found,
                     entry.seconds,
                     stored_text(entry.notes),
                     *(entry.stamp or NO_STAMP),
