@@ -53,9 +53,10 @@ def read_image(source: str | os.PathLike[str] | bytes) -> Photograph:
     Raises
     ------
     ImageError
-        If the file is missing, unreadable, empty, no image, truncated, larger than 2 GiB, has values that are not finite, or more than `2 * PIL.Image.MAX_IMAGE_PIXELS` pixels (179 million),
-        Pillow's guard against decompression bombs. Pillow warns from half of that on; where warnings are
-        errors, so is this one. `iem_xp.decoding.pixels_limited` sets another limit.
+        If the file is missing, unreadable, empty, no image, truncated, larger than 2 GiB, has values that
+        are not finite, or more than `2 * PIL.Image.MAX_IMAGE_PIXELS` pixels (179 million), Pillow's guard
+        against decompression bombs. Pillow warns from half of that on; where warnings are errors, so is this
+        one. `iem_xp.decoding.pixels_limited` sets another limit.
     """
     if isinstance(source, bytes):
         return decode(source)
