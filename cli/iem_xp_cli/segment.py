@@ -15,6 +15,7 @@ from iem_xp import segment as segment_array
 from iem_xp.engines import EngineOption
 from iem_xp.images import SUFFIXES, Mask, Pixels
 from iem_xp.memory import useful_size
+from iem_xp.runs.cluster import Work
 from iem_xp.runs.finding import PER_WORKER
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
@@ -63,6 +64,12 @@ _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
 @device_option
 @engine_option
 @click.option(
+    "--cluster",
+    metavar="ADDRESS|local:N",
+    help="Have workers of a dask scheduler find the masks, or N processes of this machine. With --device gpu "
+    "each task needs a worker with the resource GPU.",
+)
+@click.option(
     "--cutout", is_flag=True, help="Also write the foreground on transparency (RGBA PNG), to cutouts/."
 )
 @click.option("--overlay", is_flag=True, help="Also write the image with its mask over it, to overlays/.")
@@ -84,6 +91,7 @@ def command(
     batch_size: int | None,
     device: str,
     engine: EngineOption,
+    cluster: str | None,
     as_json: bool,
     preset: str | None,
     config: Path | None,
@@ -107,7 +115,7 @@ def command(
     wanted: dict[Output, bool] = {"cutout": cutout, "overlay": overlay, "inpainted": inpainted}
     outputs = [name for name in wanted if wanted[name]]
     if "-" in inputs:
-        if len(inputs) > 1 or output or outputs or as_json or limit:
+        if len(inputs) > 1 or output or outputs or as_json or limit or cluster:
             raise click.UsageError("- reads one image and writes one mask: no other INPUT, output or summary")
         device = take_device(device)
         check_engine(engine, device, settings)
@@ -118,7 +126,11 @@ def command(
         mask_stream(settings, find)
         return
     folder = output or Path("iem-run")
-    device = take_device(device)
+    work = None
+    if cluster is not None:
+        work, device = Work(settings, _of_workers(device), engine), "cpu"
+    else:
+        device = take_device(device)
     check_engine(engine, device, settings)
     with messages():
         # Searched twice, first to count them: a list of millions of paths would not fit in memory.
@@ -136,12 +148,23 @@ def command(
             store=store or "files",
             overwrite=overwrite,
             redo_changed=redo_changed,
+            cluster=cluster,
+            work=work,
         )
     for message in remarks(folder, images, summary):
         click.echo(message, err=True)
     click.echo(json.dumps(summary) if as_json else _as_text(summary, settings))
     if summary["failed"] or images.unreadable:
         sys.exit(1)
+
+
+def _of_workers(device: str) -> str:
+    """Where the workers of a cluster compute."""
+    if device not in ("auto", "cpu", "gpu"):
+        raise click.UsageError(
+            f"--device {device}: with --cluster it is cpu or gpu; CUDA_VISIBLE_DEVICES tells a worker which"
+        )
+    return "gpu" if device == "gpu" else "cpu"
 
 
 def _as_text(summary: dict[str, Any], settings: Settings) -> str:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from iem_xp.engines import EngineOption
 from iem_xp.images import ImageError, Mask, Pixels, encode_mask, read_image
+from iem_xp.runs.cluster import ClusterError, Work, connect
 from iem_xp.runs.database import RunError
 from iem_xp.runs.methods import Method, Search
 from iem_xp.runs.naming import Source
@@ -38,7 +39,7 @@ def messages() -> Iterator[None]:
     """Turn the errors of a run into messages: of wrong usage, or of a disk that does not take it."""
     try:
         yield
-    except (SourceError, RunError) as error:
+    except (SourceError, RunError, ClusterError) as error:
         raise click.UsageError(str(error)) from error
     except (OSError, sqlite3.Error) as error:
         raise click.ClickException(f"{error}; the same command continues once this is mended") from error
@@ -142,6 +143,8 @@ def segment_folder(
     store: StoreOption = "files",
     overwrite: bool = False,
     redo_changed: bool = False,
+    cluster: str | None = None,
+    work: Work | None = None,
     title: str = "segmenting",
 ) -> dict[str, Any]:
     """Segment images into a run, with a progress bar on a terminal.
@@ -166,6 +169,8 @@ def segment_folder(
         Whether to replace a run that is there.
     redo_changed : bool
         Whether to segment images anew that have changed since; otherwise they are an error.
+    cluster, work : str and Work, optional
+        Where else to find the masks, as for `iem_xp.runs.cluster.connect`.
     title : str
         Of the progress bar.
 
@@ -205,7 +210,11 @@ def segment_folder(
         waiting = run.counts().waiting
         try:
             with progress(title, total) as advance:
-                segmenter.segment(sources, advance, total)
+                if cluster is None or work is None:
+                    segmenter.segment(sources, advance, total)
+                else:
+                    with connect(cluster, work) as connected:
+                        connected.segment(segmenter, sources, advance, total - run.counts().done)
             with progress("writing masks", segmenter.choose_square()) as advance:
                 segmenter.write_masks(advance)
         except KeyboardInterrupt:
