@@ -15,9 +15,10 @@ from iem_xp import segment as segment_array
 from iem_xp.engines import EngineOption
 from iem_xp.images import SUFFIXES, Mask, Pixels
 from iem_xp.memory import useful_size
-from iem_xp.runs.cluster import Work
+from iem_xp.runs.cluster import connect
 from iem_xp.runs.finding import PER_WORKER
 from iem_xp.runs.records import Output
+from iem_xp.runs.remote import Work
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import find_images
 from iem_xp.runs.storing import StoreOption
@@ -126,12 +127,9 @@ def command(
         mask_stream(settings, find)
         return
     folder = output or Path("iem-run")
-    work = None
-    if cluster is not None:
-        work, device = Work(settings, _of_workers(device), engine), "cpu"
-    else:
-        device = take_device(device)
+    device = take_device(device) if cluster is None else _of_workers(device)
     check_engine(engine, device, settings)
+    others = connect(cluster, Work(settings, device, engine, batch_size)) if cluster is not None else None
     with messages():
         # Searched twice, first to count them: a list of millions of paths would not fit in memory.
         images = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
@@ -140,7 +138,7 @@ def command(
             islice(images, limit),
             folder,
             settings,
-            search(settings, device, engine),
+            search(settings, device if others is None else "cpu", engine),
             workers=workers,
             batch_size=batch_size,
             outputs=outputs,
@@ -148,8 +146,7 @@ def command(
             store=store or "files",
             overwrite=overwrite,
             redo_changed=redo_changed,
-            cluster=cluster,
-            work=work,
+            cluster=others,
         )
     for message in remarks(folder, images, summary):
         click.echo(message, err=True)
@@ -189,7 +186,7 @@ def _time(summary: dict[str, Any]) -> Iterator[str]:
     engine = f" ({summary['engine']} engine)" if summary["engine"] else ""
     if spent := sum(stages.values()):
         reading, computing, writing = (f"{seconds / spent:.0%}" for seconds in stages.values())
-        apart = 0 if device == "cpu" else stages["compute"]
+        apart = 0 if device in ("cpu", "gpu") else stages["compute"]  # "gpu": those of a cluster
         busy = min(1, (spent - apart) / (workers * summary["seconds"]))
         yield (
             f"time: {reading} reading, {computing} computing{engine}, {writing} writing; "

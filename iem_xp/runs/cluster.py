@@ -1,68 +1,39 @@
-"""Many machines: the images of a run in parts, each a task of dask's `distributed`."""
+"""Many machines: workers of dask's `distributed` find the masks of a run, which this process records."""
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
-from typing import Any, NamedTuple
+import math
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
 
-import numpy as np
-
-import iem_xp
-from iem_xp.config import IEMConfig
-from iem_xp.devices import resolve_device
-from iem_xp.engines import EngineOption
-from iem_xp.images import Mask, Pixels
-from iem_xp.runs.finding import Finder, Found, Leave
-from iem_xp.runs.methods import Search
+from iem_xp.runs.finding import Found
 from iem_xp.runs.naming import Source
+from iem_xp.runs.parts import Part, Parts
 from iem_xp.runs.pipeline import Advance, Segmenter
-from iem_xp.runs.records import Candidate
-from iem_xp.runs.settings import Settings
+from iem_xp.runs.remote import Result, Work, segment_part, unpacked
 from iem_xp.runs.workers import Workers
+from iem_xp.runs.writing import Writer
 
-PART = 1000
-"""Images of one task, or fewer where there are few for each worker."""
+_ANSWER = 10
+"""Seconds in which a scheduler has to answer."""
 
-_TASKS_PER_WORKER = 4
 _WAIT = 60
-_PIECES = 8
+"""Seconds in which a first worker has to come."""
+
+_LOCAL_CONFIG = {
+    # glibc would return memory at every turn, where NumPy takes it again for the next image.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    "distributed.worker.profile.enabled": False,
+}
 
 
 class ClusterError(ValueError):
     """A cluster cannot be had, or cannot do the work; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a worker process is to do with images; as `Search` and `Settings`.
-
-    Attributes
-    ----------
-    settings : Settings
-    device : {"cpu", "gpu"}
-        "gpu" is the first GPU that the worker process sees, and needs workers with the resource ``GPU``.
-    engine : {"auto", "array", "fused"}
-    version : str
-        Of iem-xp, which has to be that of the worker.
-    """
-
-    settings: Settings
-    device: str = "cpu"
-    engine: EngineOption = "auto"
-    version: str = iem_xp.__version__
-
-
-class Part(NamedTuple):
-    """What a task returns: what was found of its images, and the engine that computed."""
-
-    found: list[Found]
-    engine: str | None
 
 
 class Cluster:
@@ -72,18 +43,37 @@ class Cluster:
     ----------
     client : distributed.Client
     work : Work
+
+    Attributes
+    ----------
+    device : {"cpu", "gpu"}
+    engine : str or None
+        What computed; the names of several engines are joined by "+".
+    workers : int
+        Parts that were computed at a time: threads of the workers, or their GPUs.
     """
 
     def __init__(self, client: Any, work: Work) -> None:
+        self.device = work.device
+        self.workers = 0
         self._client = client
         self._work = work
         self._resources = {"GPU": 1} if work.device == "gpu" else None
+        self._slots: dict[str, int] = {}
+        self._engines: set[str] = set()
 
-    def segment(self, segmenter: Segmenter, sources: Iterable[Source], advance: Advance, left: int) -> None:
+    @property
+    def engine(self) -> str | None:
+        """What computed."""
+        return "+".join(sorted(self._engines)) or None
+
+    def segment(
+        self, segmenter: Segmenter, sources: Iterable[Source], advance: Advance, left: float = math.inf
+    ) -> None:
         """Segment every image that a run does not have yet, as `Segmenter.segment` does.
 
-        A task is given to another worker if its own dies; one that ends every worker is split, until the
-        image that does it is known, and recorded as failed.
+        A part is given to another worker if its own dies. An image that ends every worker is recorded as
+        failed, and the others of its part are not.
 
         Parameters
         ----------
@@ -92,78 +82,101 @@ class Cluster:
             Paths have to be the same on every machine.
         advance : callable
             Called with the number of images just segmented, failed or skipped.
-        left : int
-            Images still to be segmented, 0 if that is not known.
+        left : float, optional
+            Images still to be segmented, if that is known.
 
         Raises
         ------
         ClusterError
             If there is no worker, or one cannot do the work.
+        ConnectionError
+            If the scheduler goes away.
         """
-        from distributed import CancelledError, KilledWorker, as_completed
+        from distributed import KilledWorker, as_completed
 
-        threads = self._count_threads()
-        size = min(PART, max(1, left // (_TASKS_PER_WORKER * threads))) if left else PART
-        again: deque[list[Source]] = deque()
-        sent: dict[str, list[Source]] = {}
+        self._wait_for_workers()
+        each = max(1, int(min(left, 10**9)) // self._count_slots())
+        parts = Parts(segmenter.admitted(sources, advance), left)
+        sent: dict[str, Part] = {}
+        running = as_completed()
+
+        def send() -> None:
+            slots = self._count_slots()
+            while (part := parts.take(slots)) is not None:
+                future = self._client.submit(
+                    segment_part, self._work, part.sources, each, pure=False, resources=self._resources
+                )
+                sent[future.key] = part
+                running.add(future)
 
         with segmenter.recorder as writer, Workers(segmenter.workers) as workers:
-            parts = _in_parts(segmenter.admitted(sources, advance), size)
-            running = as_completed()
-
-            def send() -> None:
-                part = again.popleft() if again else next(parts, None)
-                if part is not None:
-                    future = self._client.submit(
-                        segment_part, self._work, part, pure=False, resources=self._resources
-                    )
-                    sent[future.key] = part
-                    running.add(future)
-
-            for _ in range(2 * threads):  # one that runs and one that waits, for each
-                send()
+            send()
             for future in running:
                 part = sent.pop(future.key)
                 try:
-                    found, engine = future.result()
+                    result: Result = future.result()
                 except KilledWorker:
-                    if len(part) > 1:
-                        again.extend(_in_parts(iter(part), -(-len(part) // _PIECES)))
-                        for _ in again:
-                            send()
-                        continue
-                    (source,) = part
-                    error = f"{source.path}: every worker process that read it came to its end"
-                    found, engine = [Found(source, error=error)], None
-                except (CancelledError, OSError) as error:
-                    raise ClusterError(
-                        f"the scheduler is gone: {error}; the same command continues"
-                    ) from error
+                    again = parts.lost(part)
+                    result = Result([] if again else [_deadly(part.sources[0])], None)
                 except Exception as error:
-                    raise ClusterError(f"a worker failed: {error!r}") from error
+                    if future.status == "error":
+                        raise ClusterError(f"a worker failed: {error}") from error
+                    raise self._gone() from error
+                else:
+                    parts.returned(part)
+                del future  # the worker may forget the result
                 send()
-                if engine is not None:
-                    segmenter.note_engine(engine)
-                segmenter.take(list(map(_unpacked, found)), writer, workers, advance)
-                workers.wait(below=segmenter.batch_size)
+                self._take(result, segmenter, writer, workers, advance)
             workers.wait(below=1)
 
-    def _count_threads(self) -> int:
+    def _take(
+        self, result: Result, segmenter: Segmenter, writer: Writer, workers: Workers, advance: Advance
+    ) -> None:
+        if result.engine is not None and result.engine not in self._engines:
+            self._engines.add(result.engine)
+            segmenter.note_engine(result.engine)
+        size = segmenter.batch_size
+        for i in range(0, len(result.found), size):
+            segmenter.take(list(map(unpacked, result.found[i : i + size])), writer, workers, advance)
+            workers.wait(below=size)
+
+    def _wait_for_workers(self) -> None:
         try:
             self._client.wait_for_workers(1, timeout=_WAIT)
         except TimeoutError as error:
             raise ClusterError(
                 f"no worker in {_WAIT} s; start some with: dask worker {self._client.scheduler.address}"
             ) from error
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        if self._resources and not any(worker["resources"].get("GPU") for worker in workers):
+        except OSError as error:
+            raise self._gone() from error
+        self._count_slots()
+        if not self.workers:
             raise ClusterError('no worker has a GPU; start them with: dask worker --resources "GPU=1" ...')
-        return sum(worker["nthreads"] for worker in workers)
+
+    def _count_slots(self) -> int:
+        """How many parts can be computed at a time now; workers come and go."""
+        try:
+            threads = self._client.nthreads()
+            if self._resources and threads.keys() - self._slots.keys():
+                known = self._client.scheduler_info(n_workers=-1)["workers"]
+                self._slots.update({name: int(of["resources"].get("GPU", 0)) for name, of in known.items()})
+        except Exception as error:  # of many kinds
+            raise self._gone() from error
+        slots = sum(min(count, self._slots.get(name, count)) for name, count in threads.items())
+        self.workers = max(self.workers, slots)
+        return max(1, slots)
+
+    def _gone(self) -> ConnectionError:
+        return ConnectionError(f"the scheduler {self._client.scheduler.address} is gone")
+
+
+def _deadly(source: Source) -> Found:
+    return Found(source, error=f"{source.path}: every worker process that read it came to its end")
 
 
 @contextmanager
 def connect(address: str, work: Work) -> Iterator[Cluster]:
-    """Connect to a cluster, or start processes on this machine.
+    """Connect to a cluster, or start processes on this machine, which end with the block.
 
     Parameters
     ----------
@@ -176,100 +189,78 @@ def connect(address: str, work: Work) -> Iterator[Cluster]:
     ClusterError
         If `distributed` is not installed, or no scheduler answers.
     """
+    kind, _, count = address.partition(":")
+    if kind == "local" and not (count.isdecimal() and int(count)):
+        raise ClusterError(
+            f"--cluster {address}: it is local:N with a number of processes, or the address of a scheduler"
+        )
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError as error:
         raise ClusterError("--cluster needs distributed: pip install 'iem-xp[cluster]'") from error
-    kind, _, count = address.partition(":")
-    if kind == "local":
-        if not count.isdecimal() or not int(count):
-            raise ClusterError(
-                f"{address!r}: local:N, with a number of processes, or the address of a scheduler"
-            )
-        with (
-            LocalCluster(
-                n_workers=int(count),
-                threads_per_worker=1,
-                dashboard_address=None,
-                silence_logs=logging.CRITICAL,
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            yield Cluster(client, work)
-        return
-    try:
-        client = Client(address, timeout=_WAIT)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise ClusterError(
-            f"{address}: no scheduler answers: {error}; start one with: dask scheduler"
-        ) from error
-    with client:
+    with _silence(), ExitStack() as stack:
+        if kind == "local":
+            # Interrupts wait until the processes are there, and their end is seen to.
+            with _without_interrupts():
+                processes = stack.enter_context(_start_processes(int(count)))
+                client = stack.enter_context(Client(processes))
+        else:
+            try:
+                client = stack.enter_context(Client(address, timeout=_ANSWER))
+            except (OSError, ValueError) as error:
+                raise ClusterError(
+                    f"--cluster {address}: no scheduler answers; start one with: dask scheduler"
+                ) from error
         yield Cluster(client, work)
 
 
-def segment_part(work: Work, sources: Sequence[Source]) -> Part:
-    """Find the masks of images, in a worker process.
+def _start_processes(count: int) -> Any:
+    import dask
+    from distributed import LocalCluster
 
-    Raises
-    ------
-    RuntimeError
-        If this is another version of iem-xp than that of `work`.
+    with dask.config.set(_LOCAL_CONFIG):
+        return LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            memory_limit=None,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Put off Ctrl-C and SIGTERM until the end of the block, and keep them from processes that it starts.
+
+    A terminal sends Ctrl-C to all processes; this one ends the others, in order.
     """
-    if work.version != iem_xp.__version__:
-        raise RuntimeError(f"iem-xp {iem_xp.__version__} is installed there, and {work.version} here")
-    method = _search(work.settings.config, work.device, work.engine)
-    finder = Finder(work.settings, method, workers=1)
-    found: list[Found] = []
-
-    def take(some: Sequence[Found], leave: Leave) -> None:
-        found.extend(map(_packed, some))
-        leave(len(some))
-
-    def prepare(image: Pixels) -> None:
-        method.prepare(image, len(sources))
-
-    with finder.open_workers() as workers:
-        finder.find(sources, workers, take, prepare)
-    return Part(found, method.engine)
-
-
-@lru_cache(maxsize=1)
-def _search(config: IEMConfig, device: str, engine: EngineOption) -> Search:
-    """The search of a worker process, which keeps what it has learnt of memory from part to part."""
-    return Search(config, resolve_device(device)[0], engine)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.signal(number, lambda number, frame: came.append(number)) for number in numbers]
+    mask = None
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        resource_tracker.ensure_running()  # started later, in whatever thread, it would undo the mask there
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
-def _in_parts(sources: Iterator[Source], size: int) -> Iterator[list[Source]]:
-    while part := list(islice(sources, size)):
-        yield part
-
-
-class _Packed(NamedTuple):
-    """A mask on its way: an eighth of its size."""
-
-    bits: bytes
-    shape: tuple[int, int]
-
-
-def _packed(found: Found) -> Found:
-    def pack(mask: Mask) -> Any:
-        return _Packed(np.packbits(mask).tobytes(), mask.shape)
-
-    return _with_masks(found, pack)
-
-
-def _unpacked(found: Found) -> Found:
-    def unpack(packed: Any) -> Mask:
-        height, width = packed.shape
-        bits = np.unpackbits(np.frombuffer(packed.bits, np.uint8), count=height * width)
-        return bits.view(np.bool_).reshape(height, width)
-
-    return _with_masks(found, unpack)
-
-
-def _with_masks(found: Found, change: Callable[[Any], Any]) -> Found:
-    def changed(candidate: Candidate) -> Candidate:
-        side, mask, error, updates, *_ = candidate
-        return Candidate(int(side), change(mask), float(error), int(updates))
-
-    return found._replace(candidates=[changed(candidate) for candidate in found.candidates])
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Leave out the logs of `distributed`: what matters of them comes as an error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
