@@ -67,6 +67,26 @@ class Cluster:
         """What computed."""
         return "+".join(sorted(self._engines)) or None
 
+    def wait_for_workers(self) -> None:
+        """Wait until there is a worker.
+
+        Raises
+        ------
+        ClusterError
+            If none comes, or none has a GPU where that is asked for.
+        """
+        try:
+            self._client.wait_for_workers(1, timeout=_WAIT)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"no worker in {_WAIT} s; start some with: dask worker {self._client.scheduler.address}"
+            ) from error
+        except OSError as error:
+            raise self._gone() from error
+        self._count_slots()
+        if not self.workers:
+            raise ClusterError('no worker has a GPU; start them with: dask worker --resources "GPU=1" ...')
+
     def segment(
         self, segmenter: Segmenter, sources: Iterable[Source], advance: Advance, left: float = math.inf
     ) -> None:
@@ -88,13 +108,12 @@ class Cluster:
         Raises
         ------
         ClusterError
-            If there is no worker, or one cannot do the work.
+            If a worker cannot do the work.
         ConnectionError
             If the scheduler goes away.
         """
         from distributed import KilledWorker, as_completed
 
-        self._wait_for_workers()
         each = max(1, int(min(left, 10**9)) // self._count_slots())
         parts = Parts(segmenter.admitted(sources, advance), left)
         sent: dict[str, Part] = {}
@@ -140,19 +159,6 @@ class Cluster:
             segmenter.take(list(map(unpacked, result.found[i : i + size])), writer, workers, advance)
             workers.wait(below=size)
 
-    def _wait_for_workers(self) -> None:
-        try:
-            self._client.wait_for_workers(1, timeout=_WAIT)
-        except TimeoutError as error:
-            raise ClusterError(
-                f"no worker in {_WAIT} s; start some with: dask worker {self._client.scheduler.address}"
-            ) from error
-        except OSError as error:
-            raise self._gone() from error
-        self._count_slots()
-        if not self.workers:
-            raise ClusterError('no worker has a GPU; start them with: dask worker --resources "GPU=1" ...')
-
     def _count_slots(self) -> int:
         """How many parts can be computed at a time now; workers come and go."""
         try:
@@ -187,7 +193,7 @@ def connect(address: str, work: Work) -> Iterator[Cluster]:
     Raises
     ------
     ClusterError
-        If `distributed` is not installed, or no scheduler answers.
+        If `distributed` is not installed, no scheduler answers, or it has no worker for this.
     """
     kind, _, count = address.partition(":")
     if kind == "local" and not (count.isdecimal() and int(count)):
@@ -211,7 +217,9 @@ def connect(address: str, work: Work) -> Iterator[Cluster]:
                 raise ClusterError(
                     f"--cluster {address}: no scheduler answers; start one with: dask scheduler"
                 ) from error
-        yield Cluster(client, work)
+        cluster = Cluster(client, work)
+        cluster.wait_for_workers()
+        yield cluster
 
 
 def _start_processes(count: int) -> Any:
