@@ -196,6 +196,14 @@ def test_a_mask_is_the_same_after_its_way(rng: np.random.Generator, shape: tuple
 
 
 @needs_distributed
+def test_whatever_fails_in_a_worker_is_an_error_that_arrives(in_process: Any) -> None:
+    with distributed.Client(in_process) as client:
+        future = client.submit(segment_part, Work(SETTINGS), [None], 1)
+        with pytest.raises(WorkerError, match=r": AttributeError: 'NoneType' object has no attribute 'path'"):
+            future.result()
+
+
+@needs_distributed
 def test_a_worker_with_another_version_says_which_is_where() -> None:
     with pytest.raises(WorkerError, match=r"iem-xp .* is installed there, and 0\.0 here; install the same"):
         segment_part(Work(SETTINGS, version="0.0"), [], 1)
@@ -270,9 +278,10 @@ def test_a_scheduler_that_goes_away_leaves_a_run_that_goes_on(photos: Path) -> N
         Run.create(Path("run"), SETTINGS.as_dict()) as run,
         distributed.LocalCluster(**IN_PROCESS, silence_logs=50) as processes,
         connect(processes.scheduler_address, Work(SETTINGS)) as cluster,
-        pytest.raises(ConnectionError, match=r"the scheduler inproc://.* is gone"),
     ):
-        cluster.segment(Segmenter(run, SETTINGS), images, lambda count: processes.close(), len(images))
+        segmenter = Segmenter(run, SETTINGS)
+        with pytest.raises(ConnectionError, match=r"the scheduler inproc://.* is gone"):
+            cluster.segment(segmenter, images, lambda count: count and processes.close(), len(images))
     with Run.resume(Path("run"), SETTINGS.as_dict()) as run:
         assert 0 < run.counts().waiting < 40
         segmenter = Segmenter(run, SETTINGS)
@@ -324,16 +333,16 @@ def test_a_worker_that_is_killed_costs_nothing(photos: Path) -> None:
 
 DEADLY = """
 import os
+from iem_xp.images import read_stamped
 from iem_xp.runs import finding
-
-read = finding.read_stamped
 
 def read_or_die(path):
     if path.name == "13.png":
         os._exit(1)
-    return read(path)
+    return read_stamped(path)
 
-finding.read_stamped = read_or_die
+def dask_setup(worker):
+    finding.read_stamped = read_or_die
 """
 """Run by each worker process before it begins."""
 

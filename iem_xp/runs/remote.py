@@ -74,19 +74,32 @@ def segment_part(work: Work, sources: Sequence[Source], left: int) -> Result:
     Raises
     ------
     WorkerError
-        If another version of iem-xp is here, or there is no such device or engine.
+        If another version of iem-xp is here, or there is no such device or engine, or whatever else fails.
     """
+    from distributed import Reschedule
+
+    host = socket.gethostname()
+    if work.version != iem_xp.__version__:
+        raise WorkerError(
+            f"{host}: iem-xp {iem_xp.__version__} is installed there, and {work.version} here; install the same"
+        )
+    try:
+        return _segment_part(work, sources, left)
+    except Reschedule:
+        raise
+    except (DeviceError, EngineError) as error:
+        cause = str(error)
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+    # What is raised is sent, and not all errors arrive.
+    raise WorkerError(f"{host}: {cause}")
+
+
+def _segment_part(work: Work, sources: Sequence[Source], left: int) -> Result:
     from distributed import get_worker
 
-    if work.version != iem_xp.__version__:
-        raise _failure(
-            f"iem-xp {iem_xp.__version__} is installed there, and {work.version} here; install the same"
-        )
     worker = get_worker()
-    try:
-        method = _search(work, left)
-    except DeviceError as error:
-        raise _failure(str(error)) from error
+    method = _search(work, left)
     # On a GPU one part at a time is computed, so that the other threads of the worker can read for it.
     threads = worker.state.nthreads if method.serial else 1
     finder = Finder(work.settings, method, workers=threads, batch_size=work.batch_size)
@@ -99,11 +112,8 @@ def segment_part(work: Work, sources: Sequence[Source], left: int) -> Result:
     def prepare(image: Pixels) -> None:
         method.prepare(image, left)
 
-    try:
-        with finder.open_workers() as workers:
-            finder.find(_until_closing(sources, worker), workers, take, prepare)
-    except EngineError as error:
-        raise _failure(str(error)) from error
+    with finder.open_workers() as workers:
+        finder.find(_until_closing(sources, worker), workers, take, prepare)
     return Result(found, method.engine)
 
 
@@ -121,10 +131,6 @@ def _until_closing(sources: Iterable[Source], worker: Any) -> Iterator[Source]:
         if worker.status in (Status.closing, Status.closed, Status.failed):
             raise Reschedule
         yield source
-
-
-def _failure(cause: str) -> WorkerError:
-    return WorkerError(f"{socket.gethostname()}: {cause}")
 
 
 def packed(found: Found) -> Found:
