@@ -20,15 +20,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import dask
 import imageio.v3 as iio
 import numpy as np
 from common import versions
 from distributed import LocalCluster
 
-IMAGES = 4000
+IMAGES = 2000
 WORKERS = 8
-BETWEEN = 0.7
-"""Seconds between two deaths, on average; a worker comes back after about one."""
+BETWEEN = 3
+"""Seconds between two deaths, on average; on two CPUs a worker takes about as long to come back."""
 
 PROGRAM = Path(sys.executable).with_name("iem-xp")
 ROWS = (
@@ -77,7 +78,10 @@ def main(seed: int) -> None:
         images.mkdir()
         make_images(images, np.random.default_rng(seed))
         plain = segment(images, folder / "plain")
-        with LocalCluster(WORKERS, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+        with (
+            dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}),
+            LocalCluster(WORKERS, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster,
+        ):
             killer = threading.Thread(target=kill, args=(cluster, time.perf_counter()))
             killer.start()
             try:

@@ -29,7 +29,10 @@ _LOCAL_CONFIG = {
     # glibc would return memory at every turn, where NumPy takes it again for the next image.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     "distributed.worker.profile.enabled": False,
+    # A process that died is started again, however long that takes; it would be given up after 15 s.
+    "distributed.deploy.lost-worker-timeout": "8760h",
 }
+"""Held for as long as the processes."""
 
 
 class ClusterError(ValueError):
@@ -208,8 +211,7 @@ def connect(address: str, work: Work) -> Iterator[Cluster]:
         if kind == "local":
             # Interrupts wait until the processes are there, and their end is seen to.
             with _without_interrupts():
-                processes = stack.enter_context(_start_processes(int(count)))
-                client = stack.enter_context(Client(processes))
+                client = stack.enter_context(Client(stack.enter_context(_processes(int(count)))))
         else:
             try:
                 client = stack.enter_context(Client(address, timeout=_ANSWER))
@@ -222,18 +224,22 @@ def connect(address: str, work: Work) -> Iterator[Cluster]:
         yield cluster
 
 
-def _start_processes(count: int) -> Any:
+@contextmanager
+def _processes(count: int) -> Iterator[Any]:
     import dask
     from distributed import LocalCluster
 
-    with dask.config.set(_LOCAL_CONFIG):
-        return LocalCluster(
+    with (
+        dask.config.set(_LOCAL_CONFIG),
+        LocalCluster(
             n_workers=count,
             threads_per_worker=1,
             memory_limit=None,
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
-        )
+        ) as processes,
+    ):
+        yield processes
 
 
 @contextmanager

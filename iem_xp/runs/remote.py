@@ -80,9 +80,8 @@ def segment_part(work: Work, sources: Sequence[Source], left: int) -> Result:
 
     host = socket.gethostname()
     if work.version != iem_xp.__version__:
-        raise WorkerError(
-            f"{host}: iem-xp {iem_xp.__version__} is installed there, and {work.version} here; install the same"
-        )
+        there, here = iem_xp.__version__, work.version
+        raise WorkerError(f"{host}: iem-xp {there} is installed there, and {here} here; install the same")
     try:
         return _segment_part(work, sources, left)
     except Reschedule:
