@@ -147,8 +147,10 @@ class Cluster:
                 else:
                     parts.returned(part)
                 del future  # the worker may forget the result
-                send()
-                self._take(result, segmenter, writer, workers, advance)
+                try:
+                    send()  # first, so that nobody waits for what is recorded now
+                finally:
+                    self._take(result, segmenter, writer, workers, advance)
             workers.wait(below=1)
 
     def _take(
