@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,18 +66,28 @@ def load_formats() -> None:
 
 @contextmanager
 def pixels_limited(count: int = MAX_PIXELS) -> Iterator[None]:
-    """Refuse images of more than `count` pixels, and have Pillow warn of nothing, in the ``with`` block.
-
-    Both are Pillow's and Python's settings for all threads: a program enters the block before it starts any.
-    """
+    """`limit_pixels` in the ``with`` block; a program enters it before it starts threads."""
     before = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")
-        Image.MAX_IMAGE_PIXELS = -(-count // 2)  # Pillow warns of more than this, and refuses twice as many
+        limit_pixels(count)
         try:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = before
+
+
+def limit_pixels(count: int) -> None:
+    """Refuse images of more than `count` pixels, and have Pillow warn of nothing.
+
+    Both are Pillow's and Python's settings for all threads.
+    """
+    warnings.filterwarnings("ignore", module="PIL")
+    Image.MAX_IMAGE_PIXELS = -(-count // 2)  # Pillow warns of more than this, and refuses twice as many
+
+
+def pixel_limit() -> int:
+    """Return the number of pixels beyond which images are refused."""
+    return 2 * (Image.MAX_IMAGE_PIXELS or sys.maxsize)
 
 
 def decode(data: bytes) -> Photograph:
