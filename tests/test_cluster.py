@@ -22,13 +22,13 @@ from iem_xp.config import IEMConfig
 from iem_xp.images import SUFFIXES
 from iem_xp.runs.cluster import connect
 from iem_xp.runs.finding import Found
+from iem_xp.runs.inputs import find_images
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Segmenter
 from iem_xp.runs.records import Candidate
 from iem_xp.runs.remote import Work, WorkerError, packed, segment_part, unpacked
 from iem_xp.runs.scheduling import LARGEST, SMALLEST, Part, Parts
 from iem_xp.runs.settings import Settings
-from iem_xp.runs.sources import find_images
 from iem_xp.runs.store import Run
 from iem_xp_cli.main import cli
 
