@@ -22,6 +22,9 @@ from iem_xp.runs.records import Candidate, Entry
 from iem_xp.runs.store import Run
 from iem_xp.runs.storing import StoreOption, open_store
 
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""A file system on which to synchronise takes no time."""
+
 CONFIGURATION = {"sigma": 5}
 IMAGES = st.integers(0, 4)
 SOME = st.lists(IMAGES, unique=True, min_size=1)
@@ -41,10 +44,10 @@ class RunMachine(RuleBasedStateMachine):
 
     @initialize(option=st.sampled_from(["files", "shards"]))
     def begin(self, option: StoreOption) -> None:
-        self.root = Path(tempfile.mkdtemp())
+        self.root = Path(tempfile.mkdtemp(dir=MEMORY))
         self.option = option
         self.generation = 0
-        self.patch = patch.object(storing, "PER_SHARD", 3)
+        self.patch = patch.object(storing, "PER_SHARD", 4)
         self.patch.start()
         self.done: dict[int, int] = {}  # the side whose mask is written
         self.failed: set[int] = set()
@@ -115,19 +118,22 @@ class RunMachine(RuleBasedStateMachine):
 
     # Its end, and the next one
 
-    @rule(forgotten=st.sets(IMAGES))
-    def stop(self, forgotten: set[int]) -> None:
+    @rule(changed=st.one_of(st.just([]), SOME), side=st.sampled_from(SIDES))
+    def stop(self, changed: list[int], side: int) -> None:
+        """The next session is told that images have changed, and does them anew."""
         self.commit()
         self.store.close()
         self.run.close()
         self.run = Run.resume(self.run.folder, CONFIGURATION)
-        # As the next session begins, images may have changed.
-        self.run.forget(map(path_of, forgotten))
-        for image in forgotten:
+        self.run.forget(map(path_of, changed))
+        for image in changed:
             self.done.pop(image, None)
             self.failed.discard(image)
             self.kept.discard(image)
         self.open()
+        if changed:
+            self.admit(changed)
+            self.write(changed, side)
 
     @rule(lost=st.floats(0, 1))
     def kill(self, lost: float) -> None:
