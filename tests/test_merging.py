@@ -336,6 +336,20 @@ def test_an_image_that_was_only_touched_is_the_same(folder: Path, tmp_path: Path
     assert_same(tmp_path / "merged", tmp_path / "a")
 
 
+def test_masks_are_not_taken_from_a_run_that_found_others(folder: Path, tmp_path: Path) -> None:
+    segment(tmp_path / "a", sources(folder))
+    shutil.copytree(tmp_path / "a", tmp_path / "plain")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    shutil.rmtree(tmp_path / "a/masks")
+    database = sqlite3.connect(tmp_path / "b/run.sqlite")
+    with database:
+        database.execute("UPDATE images SET inpainting_error = inpainting_error + 1")
+    database.close()
+    merger = merge(tmp_path / "merged", [tmp_path / "a", tmp_path / "b"])
+    assert (merger.copied, merger.written) == (0, 7)
+    assert_same(tmp_path / "merged", tmp_path / "plain")
+
+
 @pytest.mark.parametrize("choose", ["dataset", "image"])
 def test_masks_of_one_name_get_names_of_their_own(folder: Path, tmp_path: Path, choose: str) -> None:
     settings = SETTINGS.updated({"choose": choose, "init_sides": (44,)} if choose == "image" else {})
