@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from iem_xp.archives.base import ArchiveError
+from iem_xp.archives.base import ArchiveError, too_large
 from iem_xp.archives.opening import Member, find_member, open_archive
 
 
@@ -46,7 +46,7 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
     Raises
     ------
     ContentsError
-        If it is missing, not a file, or cannot be read.
+        If it is missing, not a file, larger than `iem_xp.archives.base.LARGEST`, or cannot be read.
     """
     try:
         # A pipe, for one, would be waited for.
@@ -54,6 +54,8 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
             raise ContentsError("not a file")
         with Path(path).open("rb") as file:
             status = os.fstat(file.fileno())
+            if objection := too_large(status.st_size):
+                raise ContentsError(objection)
             data = file.read()
     except OSError as error:
         if (member := find_member(path)) is None:

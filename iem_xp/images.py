@@ -1,24 +1,25 @@
-"""Files and bytes to arrays, the working size, and masks back to the size of their image."""
+"""Files to arrays, the working size, and masks back to the size of their image."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import imageio.v3 as iio
 import numpy as np
-from imageio.core.request import InitializationError
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from iem_xp.contents import ContentsError, Stamp, read_contents
+from iem_xp.decoding import ImageError as ImageError  # names of this module to all others
+from iem_xp.decoding import Photograph as Photograph
+from iem_xp.decoding import Pixels as Pixels
+from iem_xp.decoding import decode
+from iem_xp.decoding import load_formats as load_formats
 from iem_xp.files import replacing
 
 Fit = Literal["whole", "crop", "squash"]
-Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 # fmt: off
@@ -31,35 +32,6 @@ SUFFIXES = frozenset({
 
 MAX_ASPECT = 8
 """Longest side that `fit_image` makes of a whole image, in units of the working size."""
-
-
-class ImageError(ValueError):
-    """A file that cannot be used as an image; the message names the cause, and the remedy if it has one."""
-
-
-@dataclass(frozen=True)
-class Photograph:
-    """An image as it was read.
-
-    Parameters
-    ----------
-    pixels : uint8 array (H, W, 3)
-        Upright RGB, H and W >= 1.
-    notes : tuple of str
-        What was left out or altered on reading, one short phrase each, as "alpha ignored".
-    """
-
-    pixels: Pixels
-    notes: tuple[str, ...] = ()
-
-
-def load_formats() -> None:
-    """Load what reads the formats of files; to be called before several threads do it at their first file.
-
-    Pillow loads the rarer formats when it meets one. A thread that meets one while another thread is loading
-    them may find them neither known nor left to load.
-    """
-    Image.init()
 
 
 def read_image(source: str | os.PathLike[str] | bytes) -> Photograph:
@@ -81,12 +53,13 @@ def read_image(source: str | os.PathLike[str] | bytes) -> Photograph:
     Raises
     ------
     ImageError
-        If the file is missing, unreadable, empty, no image, truncated, has values that are not finite, or
-        has more than `2 * PIL.Image.MAX_IMAGE_PIXELS` pixels (179 million), Pillow's guard against
-        decompression bombs. Pillow warns from half of that on; where warnings are errors, so is this one.
+        If the file is missing, unreadable, empty, no image, truncated, larger than 2 GiB, has values that
+        are not finite, or more than `2 * PIL.Image.MAX_IMAGE_PIXELS` pixels (179 million), Pillow's guard
+        against decompression bombs. Pillow warns from half of that on; where warnings are errors, so is this
+        one. `iem_xp.decoding.pixels_limited` sets another limit.
     """
     if isinstance(source, bytes):
-        return _decode(source)
+        return decode(source)
     return read_stamped(source)[0]
 
 
@@ -94,7 +67,7 @@ def read_stamped(path: str | os.PathLike[str]) -> tuple[Photograph, Stamp]:
     """Read an image as `read_image` does, and the stamp of its file."""
     try:
         contents = read_contents(path)
-        return _decode(contents.data), contents.stamp
+        return decode(contents.data), contents.stamp
     except ContentsError as error:
         raise ImageError(f"{os.fspath(path)}: {error}") from error
     except ImageError as error:
@@ -199,74 +172,6 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, partial: Path | 
     """
     with replacing(path, partial) as temporary:
         temporary.write_bytes(data)
-
-
-def _decode(data: bytes) -> Photograph:
-    if not data:
-        raise ImageError("the file is empty")
-    try:
-        values, orientation, frames, bits = _first_frame(data)
-    except InitializationError as error:
-        hint = "; for HEIC photographs, pip install pillow-heif" if data[4:8] == b"ftyp" else ""
-        raise ImageError(f"not an image, or of a format that Pillow cannot read{hint}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"has too many pixels; shrink it first ({error})") from error
-    except MemoryError as error:
-        raise ImageError("too little memory to decode it; fewer --workers need less") from error
-    except Exception as error:  # Decoders meet damaged files with errors of every type.
-        raise ImageError(f"cannot be decoded: {str(error) or type(error).__name__}") from error
-    notes = [f"first of {frames} frames"] if frames > 1 else []
-    if values.ndim == 2:
-        notes.append(f"{values.dtype.name} values stretched from their darkest to their brightest")
-        values = np.repeat(_stretch(values)[..., None], 3, axis=2)
-    elif bits > 8:
-        notes.append(f"{bits}-bit colours read by their upper 8 bits")
-    if values.shape[2] == 4 and (values[..., 3] < 255).any():
-        notes.append("alpha ignored")
-    return Photograph(np.ascontiguousarray(_upright(values[..., :3], orientation)), tuple(notes))
-
-
-def _first_frame(data: bytes) -> tuple[NDArray[Any], int, int, int]:
-    """Values (H, W, 3), (H, W, 4) or, if grey of more than 8 bits, (H, W); EXIF orientation; frames; bits."""
-    try:
-        file: Any = iio.imopen(data, "r", plugin="pillow")
-    except OSError as error:  # imageio wraps whatever Pillow raised.
-        raise error.__cause__ or error from None
-    with file:
-        info = file.metadata(index=0)
-        if info["mode"][0] in "IF":  # Integers or floats, which Pillow would clip at 255.
-            mode = None
-        else:
-            mode = "RGBA" if info["mode"][-1] in "Aa" or "transparency" in info else "RGB"
-        values = file.read(index=0, mode=mode)
-        # Asked again, since a PNG may store it after its pixels. imageio's own rotation turns a TIFF twice,
-        # as Pillow has done it already, and mirrors the colours of a converted frame, not its columns.
-        info = file.metadata(index=0, exclude_applied=False)
-        tiff = data.startswith((b"II", b"MM"))
-        orientation = 1 if tiff else info.get("Orientation", 1)
-        bits = int(np.max(info.get("BitsPerSample", 8))) if tiff else 8
-        if data.startswith(b"\x89PNG"):
-            bits = data[24]  # in its header, of which Pillow says nothing
-        return values, orientation, file.properties(index=...).n_images, bits
-
-
-def _stretch(values: NDArray[Any]) -> Pixels:
-    if not np.isfinite(values).all():
-        raise ImageError("has values that are not finite (NaN or infinity)")
-    values = values.astype(np.float64)
-    low, high = values.min(), values.max()
-    return np.rint((values - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
-
-
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn pixels by the EXIF orientation, which says where their first row and column belong."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
 
 
 def _working_shape(image: Pixels, size: int, fit: Fit) -> tuple[int, int]:

@@ -8,7 +8,6 @@ import lzma
 import os
 import tarfile
 import threading
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -22,25 +21,7 @@ from iem_xp.archives.base import Archive, ArchiveError, safe_name
 from iem_xp.archives.lmdb import name_of
 from iem_xp.archives.opening import find_member, is_archive, open_archive
 from iem_xp.contents import ContentsError, has_changed, read_contents
-
-MEMBERS = {"a.jpg": b"first", "sub/b.jpg": b"second" * 500, "sub/deep/c.txt": b""}
-
-
-def make_tar(path: Path, members: Mapping[str, bytes] = MEMBERS, mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
-        for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return path
-
-
-def make_parquet(path: Path, images: list[bytes | None], rows_per_group: int = 2) -> Path:
-    cells = [None if data is None else {"bytes": data, "path": "../../etc/passwd"} for data in images]
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    table = pa.table({"label": list(range(len(images))), "image": pa.array(cells, kind)})
-    pq.write_table(table, path, row_group_size=rows_per_group)
-    return path
+from packing import MEMBERS, make_parquet, make_tar
 
 
 def all_of(archive: Archive) -> dict[str, bytes]:
@@ -236,6 +217,16 @@ def test_an_archive_that_changes_is_looked_through_anew(tmp_path: Path) -> None:
     assert not has_changed(path / "b.jpg", b), "it lies elsewhere, and is the same"
     path.unlink()
     assert not has_changed(path / "a.jpg", a), "what is gone has not changed"
+
+
+def test_a_member_that_is_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("bomb.jpg")
+    member.size = 3 << 30
+    with (tmp_path / "a.tar").open("wb") as file:
+        file.write(member.tobuf())
+        file.truncate((3 << 30) + 512)  # of which the disk holds nothing
+    with pytest.raises(ContentsError, match="3,221,225,472 bytes, more than an image"):
+        read_contents(tmp_path / "a.tar/bomb.jpg")
 
 
 def test_threads_read_from_one_archive(tmp_path: Path) -> None:

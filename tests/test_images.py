@@ -5,15 +5,15 @@ import sys
 import zlib
 from io import BytesIO
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from iem_xp import images as module
+from iem_xp import decoding
+from iem_xp.decoding import MAX_PIXELS, pixels_limited
 from iem_xp.images import (
     SUFFIXES,
     ImageError,
@@ -209,7 +209,7 @@ def test_the_first_of_several_frames_is_read_and_noted(format):
     photograph = read_image(encode(frames[0], format, save_all=True, append_images=frames[1:]))
     assert photograph.pixels.shape == (6, 9, 3)
     assert np.abs(photograph.pixels.astype(int) - 10).max() <= 1
-    assert photograph.notes == ("first of 3 frames",)
+    assert photograph.notes == ("first of several frames",)
 
 
 UPRIGHT = {
@@ -256,7 +256,7 @@ def test_a_phone_s_jpeg_of_two_pictures_gives_the_first():
     second = Image.fromarray(RGB[::-1])
     photograph = read_image(encode(RGB, "MPO", save_all=True, append_images=[second]))
     assert np.array_equal(photograph.pixels, read_image(encode(RGB, "JPEG")).pixels)
-    assert photograph.notes == ("first of 2 frames",)
+    assert photograph.notes == ("first of several frames",)
 
 
 @pytest.mark.parametrize("orientation", [0, 9])
@@ -282,7 +282,7 @@ def test_orientation_agrees_with_pillow():
         (encode(RGB, "JPEG")[:30], "cannot be decoded: "),
         (encode(RGB, "TIFF")[:-50], "cannot be decoded: "),
         (encode(RGB, "BMP")[:-50], "cannot be decoded: .*truncated"),
-        (b"P5 20000 20000 255\n", "too many pixels; shrink it"),
+        (b"P5 20000 20000 255\n", "too many pixels; raise --max-pixels, or shrink it"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_cause(tmp_path, data, cause):
@@ -295,10 +295,10 @@ def test_what_cannot_be_used_is_refused_with_its_cause(tmp_path, data, cause):
 
 
 def test_for_want_of_memory_the_file_is_not_blamed(monkeypatch):
-    def fail(data):
+    def fail(image, data):
         raise MemoryError
 
-    monkeypatch.setattr(module, "_first_frame", fail)
+    monkeypatch.setattr(decoding, "_read", fail)
     with pytest.raises(ImageError, match=r"^too little memory to decode it; fewer --workers"):
         read_image(encode(RGB, "PNG"))
 
@@ -328,23 +328,88 @@ def test_a_very_large_image_is_read_with_a_warning_and_refused_where_warnings_ar
         assert np.array_equal(read_image(data).pixels, RGB)
 
 
-@patch.object(Image, "MAX_IMAGE_PIXELS", 100_000)
-@settings(deadline=None, max_examples=200)
-@given(
-    st.sampled_from(["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP"]),
-    st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=8),
+def test_the_limit_of_pixels_is_set_for_a_while_and_nothing_is_warned_of():
+    before, data = Image.MAX_IMAGE_PIXELS, encode(RGB, "PNG")
+    with pixels_limited(54):
+        assert np.array_equal(read_image(data).pixels, RGB)
+    with pixels_limited(52), pytest.raises(ImageError, match="too many pixels; raise --max-pixels"):
+        read_image(data)
+    assert before == Image.MAX_IMAGE_PIXELS
+    assert 2 * before == MAX_PIXELS
+
+
+def test_a_file_larger_than_any_image_is_not_read(tmp_path):
+    path = tmp_path / "huge.jpg"
+    path.touch()
+    os.truncate(path, 100 << 30)
+    with pytest.raises(ImageError, match=r"huge\.jpg: has 107,374,182,400 bytes, more than"):
+        read_image(path)
+
+
+def test_a_program_that_draws_is_not_run():
+    with pytest.raises(ImageError, match="PostScript"):
+        read_image(encode(RGB, "EPS"))
+
+
+def chained(pages):
+    """A TIFF of one image, and `pages` directories without any."""
+    data = bytearray(encode(RGB, "TIFF"))
+    start = struct.unpack_from("<I", data, 4)[0]
+    link = start + 2 + 12 * struct.unpack_from("<H", data, start)[0]
+    for _ in range(pages):
+        struct.pack_into("<I", data, link, len(data))
+        link = len(data) + 2
+        data += bytes(6)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encode(GRAY, "GIF")[:-1] + (b"," + bytes(9) + b"\2\0") * 1000,
+        chained(3),
+        encode(RGB, "TIFF", save_all=True, append_images=[Image.fromarray(RGB)])[:-60],
+    ],
+    ids=["GIF", "TIFF", "cut TIFF"],
 )
-def test_a_damaged_file_is_read_or_refused(format, damage):
-    data = bytearray(encode(RGB, format))
-    for position, value in damage:
-        data[position % len(data)] = value
-    try:
-        pixels = read_image(bytes(data)).pixels
-    except ImageError:
-        return
-    assert pixels.dtype == np.uint8
-    assert pixels.ndim == 3
-    assert pixels.shape[2] == 3
+def test_frames_after_the_first_are_not_walked_through(data):
+    photograph = read_image(data)
+    assert photograph.pixels.shape == RGB.shape
+    assert photograph.notes == ("first of several frames",)
+
+
+def test_a_jpeg_of_scans_without_end_is_refused_and_not_decoded():
+    data = encode(RGB, "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    many = data[:-2] + data[start:-2] * 600 + data[-2:]
+    with pytest.raises(ImageError, match="more than 500 scans"):
+        read_image(many)
+    # What follows the picture, as the film of a phone's, is not of it.
+    assert np.array_equal(read_image(data + data[start:-2] * 600).pixels, read_image(data).pixels)
+
+
+def test_an_image_without_pixels_is_refused():
+    with pytest.raises(ImageError, match=r"has no pixels|cannot be decoded|not an image"):
+        read_image(b"GIF89a" + bytes(7) + b"," + bytes(9) + b"\2\0;")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "LA", "L", "I;16", "F"])
+def test_an_image_is_converted_in_strips_that_are_not_seen(mode, monkeypatch):
+    source = Image.fromarray(RGB)
+    values = np.asarray(source.convert("F"))
+    image = (
+        Image.fromarray(values)
+        if mode == "F"
+        else Image.fromarray(values.astype(np.uint16))
+        if mode == "I;16"
+        else source.convert(mode)
+    )
+    data = encode(image, "TIFF")
+    whole = read_image(data)
+    monkeypatch.setattr(decoding, "_STRIP", 20)  # two rows
+    strips = read_image(data)
+    assert np.array_equal(strips.pixels, whole.pixels)
+    assert strips.notes == whole.notes
 
 
 def test_suffixes_are_lower_case_and_known_to_pillow():

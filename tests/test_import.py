@@ -60,6 +60,7 @@ ABOVE = [
     "ordered",
     "archives",
     "contents",
+    "decoding",
     "images",
     "rendering",
     "labels",

@@ -112,7 +112,7 @@ def frames() -> bytes:
             stored(Image.fromarray(SHAPE.astype(np.float32)), "TIFF"),
             "no plain mask: float32 values",
         ),
-        (frames(), "no plain mask: first of 2 frames"),
+        (frames(), "no plain mask: first of several frames"),
         (stored(Image.new("LA", (3, 2), (255, 0))), "no plain mask: alpha ignored"),
         (
             stored(palette((0, 0, 0), (128, 0, 0))),

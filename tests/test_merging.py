@@ -353,7 +353,7 @@ def test_masks_are_not_taken_from_a_run_that_found_others(folder: Path, tmp_path
 def test_a_mask_that_two_squares_lead_to_is_recorded_with_the_chosen_one(
     folder: Path, tmp_path: Path
 ) -> None:
-    segment(tmp_path / "a", sources(folder)[:1], SETTINGS.updated({"init_sides": (44, 78)}))
+    segment(tmp_path / "a", sources(folder)[1:2], SETTINGS.updated({"init_sides": (44, 78)}))
     database = sqlite3.connect(tmp_path / "a/run.sqlite")
     with database:
         database.execute(
@@ -365,7 +365,8 @@ def test_a_mask_that_two_squares_lead_to_is_recorded_with_the_chosen_one(
             "(SELECT inpainting_error, updates FROM candidates WHERE side = 44)"
         )
     database.close()
-    merge(tmp_path / "merged", [tmp_path / "a"])
+    merger = merge(tmp_path / "merged", [tmp_path / "a"])
+    assert (merger.copied, merger.written) == (0, 1)
     assert meta(tmp_path / "merged", "init_side") == 44
     assert [row["init_side"] for row in rows(tmp_path / "merged")] == [44]
 

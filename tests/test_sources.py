@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from downloads import make_lmdb
 from folders import touch
-from iem_xp.runs.inputs import SourceError, find_images
+from iem_xp.runs.inputs import SourceError, find_images, stream_images
 from iem_xp.runs.naming import Source
 from iem_xp.runs.sources import ImageSearch
+from packing import make_parquet, make_tar
 
 SUFFIXES = frozenset({".jpg", ".png", ".webp"})
 
@@ -218,3 +221,137 @@ def test_odd_names_have_masks_that_can_be_written(name: str) -> None:
 
 def test_long_names_that_differ_at_the_end_have_distinct_masks() -> None:
     assert len(set(masks(["x" * 249 + end for end in ("a.png", "b.png")]).values())) == 2
+
+
+# ---- Archives
+
+
+def members(*names: str) -> dict[str, bytes]:
+    return dict.fromkeys(names, b"x")
+
+
+def test_a_folder_s_archives_are_searched_and_keep_their_names() -> None:
+    touch("imgs/a.png")
+    make_tar(Path("imgs/b.tar"), members("1.jpg", "sub/2.png", "3.cls", ".hidden.jpg", "__x/._y/z.jpg"))
+    make_tar(Path("imgs/c.tar.gz"), members("1.jpg"), "w:gz")
+    make_parquet(Path("imgs/d.parquet"), [b"x", b"y"])
+    images = search("imgs")
+    assert [(os.path.relpath(source.path), source.mask) for source in images] == [
+        ("imgs/a.png", "a.png"),
+        ("imgs/b.tar/1.jpg", "b.tar/1.png"),
+        ("imgs/b.tar/sub/2.png", "b.tar/sub/2.png"),
+        ("imgs/c.tar.gz/1.jpg", "c.tar.gz/1.png"),
+        ("imgs/d.parquet/000000", "d.parquet/000000.png"),
+        ("imgs/d.parquet/000001", "d.parquet/000001.png"),
+    ]
+    assert images.left_out == {".cls": 1}
+    assert images.loose == 1
+
+
+def test_masks_of_a_single_archive_start_from_it() -> None:
+    make_tar(Path("a.tar"), members("sub/1.jpg"))
+    assert found("a.tar") == {"a.tar/sub/1.jpg": "sub/1.png"}
+    make_lmdb(Path("db"), {b"k/1": b"x", b"k2": b"x"})
+    assert found("db") == {"db/data.mdb/k%2F1": "k%2F1.png", "db/data.mdb/k2": "k2.png"}
+
+
+def test_patterns_and_lists_name_archives_and_what_is_in_them() -> None:
+    for name in ("a.tar", "b.tar"):
+        make_tar(Path(name), members("1.jpg", "2.jpg"))
+    assert list(found("*.tar").values()) == ["a.tar/1.png", "a.tar/2.png", "b.tar/1.png", "b.tar/2.png"]
+    Path("list.txt").write_text("a.tar/2.jpg\nb.tar\n")
+    assert list(found("list.txt")) == ["a.tar/2.jpg", "b.tar/1.jpg", "b.tar/2.jpg"]
+    assert list(found("a.tar/2.jpg")) == ["a.tar/2.jpg"]
+
+
+def test_the_order_of_an_archive_is_kept_and_its_masks_are_distinct() -> None:
+    make_tar(Path("a.tar"), members("z/1.jpg", "a.jpg", "z/1.png", "a.png/x.jpg", "../z/1.jpg", "/z/2.jpg"))
+    names = {name.removeprefix("a.tar/"): mask for name, mask in found("a.tar").items()}
+    assert names == {
+        "z/1.jpg": "z/1.jpg.png",
+        "a.jpg": "a.jpg.png",
+        "z/1.png": "z/1.png.png",
+        "a.png/x.jpg": "a.png/x.png",
+        "%2E%2E/z/1.jpg": "%2E%2E/z/1.png",
+        "z/2.jpg": "z/2.png",
+    }
+    assert list(names) == ["z/1.jpg", "a.jpg", "z/1.png", "a.png/x.jpg", "%2E%2E/z/1.jpg", "z/2.jpg"]
+
+
+def test_a_mask_is_not_named_like_an_archive_beside_it() -> None:
+    touch("imgs/a.jpg")
+    make_tar(Path("imgs/a.png.tar"), members("1.jpg"))
+    Path("imgs/a.png.tar").rename("imgs/a.tar")
+    touch("imgs/a.tar.jpg")
+    assert found("imgs")["imgs/a.tar.jpg"] == "a.tar.png"
+
+
+def test_an_archive_reached_twice_is_searched_once() -> None:
+    make_tar(Path("imgs.tar"), members("1.jpg"))
+    Path("link.tar").symlink_to("imgs.tar")
+    assert list(found(".", "imgs.tar", "link.tar")) == ["imgs.tar/1.jpg"]
+
+
+def test_archives_that_cannot_be_read_are_reported_and_cost_nothing_else() -> None:
+    touch("imgs/a.png", "imgs/empty.tar")
+    Path("imgs/bad.parquet").write_bytes(b"PAR1 not really")
+    make_tar(Path("imgs/cut.tar"), {f"{i}.jpg": bytes(3000) for i in range(3)})
+    os.truncate("imgs/cut.tar", 5000)
+    images = search("imgs")
+    assert [source.path.name for source in images] == ["a.png", "0.jpg", "1.jpg"]
+    assert [os.path.basename(error.filename) for error in images.unreadable] == [
+        "bad.parquet",
+        "cut.tar",
+        "empty.tar",
+    ]
+    with pytest.raises(SourceError, match=r"cannot search: .*cannot be read as a tar archive.*empty\.tar"):
+        search("imgs/empty.tar")
+
+
+def test_folders_of_runs_are_not_searched_unless_they_are_named() -> None:
+    touch("imgs/a.png", "imgs/iem-run/run.sqlite", "imgs/iem-run/masks/a.png")
+    images = search("imgs")
+    assert [source.path.name for source in images] == ["a.png"]
+    assert images.runs == [os.path.abspath("imgs/iem-run")]
+    assert list(found("imgs/iem-run")) == ["imgs/iem-run/masks/a.png"]
+    touch("only/iem-run/run.sqlite")
+    with pytest.raises(SourceError, match=r"is a run, not searched: .*iem-run"):
+        search("only")
+
+
+# ---- Lists that are read as they come
+
+
+def streamed(data: bytes, ending: bytes = b"\n") -> dict[str, str]:
+    images = stream_images(io.BytesIO(data), suffixes=SUFFIXES, ending=ending)
+    return {os.path.relpath(source.path): source.mask for source in images}
+
+
+def test_a_stream_names_images_folders_archives_and_what_is_missing(here: Path) -> None:
+    touch("imgs/a.png", "more/c.png", "new\nline.png")
+    make_tar(Path("b.tar"), members("1.jpg"))
+    assert streamed(b"imgs/a.png\nmore\n\nb.tar\r\ngone.png\nimgs/a.heic") == {
+        "imgs/a.png": "imgs/a.png",
+        "more/c.png": "more/c.png",
+        "b.tar/1.jpg": "b.tar/1.png",
+        "gone.png": "gone.png",
+        "imgs/a.heic": "imgs/a.heic.png",
+    }
+    assert streamed(b"new\nline.png\0imgs/a.png\0", b"\0") == {
+        "new\nline.png": "new\nline.png",
+        "imgs/a.png": "imgs/a.png",
+    }
+    assert streamed(b"/else/where/x.png\n") == {
+        os.path.relpath("/else/where/x.png"): "else/where/x.png",
+    }
+    assert streamed(b"") == {}
+
+
+def test_a_stream_is_read_no_further_than_its_images_are_asked_for() -> None:
+    touch("a.png", "b.png")
+    end, start = os.pipe()
+    with os.fdopen(end, "rb") as file, os.fdopen(start, "wb", buffering=0) as other:
+        images = iter(stream_images(file, suffixes=SUFFIXES))
+        for name in ("a.png", "b.png"):
+            other.write(name.encode() + b"\n")  # nothing more: to wait for it would be for ever
+            assert next(images).path.name == name

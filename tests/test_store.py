@@ -192,6 +192,13 @@ def test_an_image_is_admitted_once(run: Run) -> None:
     assert run.admit([image]) == [image]
 
 
+def test_an_image_in_work_is_not_admitted_when_the_name_it_could_not_have_is_free(run: Run) -> None:
+    first, second = source("a.jpg", "a.png"), source("a.webp", "a.png")
+    assert len(run.admit([first, second])) == 2
+    run.record_failed(first, "truncated")
+    assert run.admit([second]) == []
+
+
 @pytest.mark.parametrize("state", ["in work", "done", "waiting"])
 def test_a_mask_is_never_shared(run: Run, state: str) -> None:
     first, second = source("a.jpg", "sub/a.png"), source("a.webp", "sub/a.png")

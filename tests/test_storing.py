@@ -95,7 +95,9 @@ def test_what_is_committed_stays_behind_what_is_not_any_more(tmp_path: Path) -> 
     for name in ("a.png", "b.png"):
         first.put(source(name), {"masks": b"mask"})
     first.close()
-    shards(tmp_path, "00000.tar/b.png").close()
+    again = shards(tmp_path, "00000.tar/b.png")
+    assert again.put(source("a.png"), {"masks": b"new"}).shard == "00001.tar"  # no archive has a name twice
+    again.close()
     assert archive(tmp_path / "masks/00000.tar")["b.png"] == b"mask"
 
 

@@ -24,7 +24,7 @@ from iem_xp.images import Fit
 from iem_xp.metrics import METRICS
 from iem_xp.runs.database import RunError
 from iem_xp.runs.inputs import SourceError
-from iem_xp_cli.options import workers_option
+from iem_xp_cli.options import max_pixels_option, workers_option
 from iem_xp_cli.session import left_out, listed, progress
 
 
@@ -57,6 +57,7 @@ class _Report:
 @click.option("--size", type=click.IntRange(min=1), help="Side of these squares, in pixels.  [default: 128]")
 @click.option("--csv", "table", metavar="FILE", help="Also write the scores of each image; - prints them.")
 @click.option("--overwrite", is_flag=True, help="Replace the CSV file that is there.")
+@max_pixels_option
 @workers_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(

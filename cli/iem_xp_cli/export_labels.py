@@ -17,7 +17,7 @@ import click
 from iem_xp.pseudo_labels import Curation, Exported, LabelError, export_labels
 from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
-from iem_xp_cli.options import Command, workers_option
+from iem_xp_cli.options import Command, max_pixels_option, workers_option
 from iem_xp_cli.session import listed, progress
 
 
@@ -53,6 +53,7 @@ def take_curation(options: dict[str, Any]) -> Curation:
 )
 @curation_options
 @click.option("--overwrite", is_flag=True, help="Replace labels that are there.")
+@max_pixels_option
 @workers_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def command(

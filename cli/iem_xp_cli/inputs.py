@@ -120,9 +120,9 @@ def take_inputs(
     total = sum(1 for _ in islice(counted, limit))
     store: StoreOption = "files" if counted.loose else "shards"
     search = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
-    first, last = 0, total
-    if share is not None:
-        first, last = (total * part // share.of for part in (share.number - 1, share.number))
+    if share is None:
+        return Taken(islice(search, limit), search, total, store)
+    first, last = (total * part // share.of for part in (share.number - 1, share.number))
     return Taken(islice(search, first, last), search, last - first, store)
 
 

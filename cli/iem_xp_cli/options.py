@@ -13,6 +13,7 @@ import click
 from iem_xp import fused
 from iem_xp.arrays import DeviceError
 from iem_xp.config import Choice
+from iem_xp.decoding import MAX_PIXELS, pixels_limited
 from iem_xp.devices import resolve_device
 from iem_xp.engines import EngineError, EngineOption, check_fused
 from iem_xp.images import Fit
@@ -116,6 +117,22 @@ store_option = click.option(
     help=f"files: a file for each mask. shards: tar archives of {PER_SHARD:,} masks.  [default: that of the "
     "run that is continued; else files, or shards if all images are in archives]",
 )
+
+
+def _limit_pixels(ctx: click.Context, param: click.Parameter, value: int) -> None:
+    ctx.with_resource(pixels_limited(value))
+
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=MAX_PIXELS,
+    show_default=True,
+    expose_value=False,
+    callback=_limit_pixels,
+    help="Refuse images of more: a small file may decode to more than the memory holds, 7 bytes for a pixel.",
+)
+"""Holds while the command runs, and hands it nothing: it is no setting of a run."""
 
 then_iem_option = click.option("--then-iem", is_flag=True, help="Search on from the network's masks (IEM).")
 

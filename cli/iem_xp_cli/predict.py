@@ -19,6 +19,7 @@ from iem_xp.trainers import TrainerError
 from iem_xp_cli.inputs import Share, choose_store, input_options, take_inputs
 from iem_xp_cli.options import (
     device_option,
+    max_pixels_option,
     overwrite_option,
     redo_changed_option,
     store_option,
@@ -47,6 +48,7 @@ from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, 
 @overwrite_option
 @redo_changed_option
 @store_option
+@max_pixels_option
 @workers_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
@@ -98,7 +100,7 @@ def command(
             mask_stream(settings, partial(_find_one, network))
             return
         outputs: list[Output] = ["probability"] if probabilities else []
-        with messages():
+        with messages(folder):
             summary = segment_folder(
                 taken.sources,
                 folder,

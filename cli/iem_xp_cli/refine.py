@@ -18,7 +18,14 @@ from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
 from iem_xp.trainers import TrainerError
 from iem_xp_cli.export_labels import curation_options, take_curation
-from iem_xp_cli.options import Command, device_option, take_device, then_iem_option, workers_option
+from iem_xp_cli.options import (
+    Command,
+    device_option,
+    max_pixels_option,
+    take_device,
+    then_iem_option,
+    workers_option,
+)
 from iem_xp_cli.refining import refine_run
 from iem_xp_cli.session import failures, messages
 
@@ -95,6 +102,7 @@ def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str
 @click.option(
     "--overwrite", is_flag=True, help="Delete the refined masks and the network that are there; masks/ stays."
 )
+@max_pixels_option
 @workers_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")

@@ -14,8 +14,10 @@ from iem_xp import segment as segment_array
 from iem_xp.engines import EngineOption
 from iem_xp.images import Mask, Pixels
 from iem_xp.memory import useful_size
+from iem_xp.runs.cluster import connect
 from iem_xp.runs.finding import PER_WORKER
 from iem_xp.runs.records import Output
+from iem_xp.runs.remote import Work
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.storing import StoreOption
 from iem_xp_cli.inputs import Share, choose_store, input_options, take_inputs
@@ -24,6 +26,7 @@ from iem_xp_cli.options import (
     collect_settings,
     device_option,
     engine_option,
+    max_pixels_option,
     overwrite_option,
     redo_changed_option,
     settings_options,
@@ -48,6 +51,7 @@ _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
 @overwrite_option
 @redo_changed_option
 @store_option
+@max_pixels_option
 @workers_option
 @click.option(
     "--batch-size",
@@ -59,6 +63,12 @@ _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
 )
 @device_option
 @engine_option
+@click.option(
+    "--cluster",
+    metavar="ADDRESS|local:N",
+    help="Have workers of a dask scheduler find the masks, or N processes of this machine. With --device gpu "
+    "each task needs a worker with the resource GPU.",
+)
 @click.option(
     "--cutout", is_flag=True, help="Also write the foreground on transparency (RGBA PNG), to cutouts/."
 )
@@ -84,6 +94,7 @@ def command(
     batch_size: int | None,
     device: str,
     engine: EngineOption,
+    cluster: str | None,
     as_json: bool,
     preset: str | None,
     config: Path | None,
@@ -108,7 +119,7 @@ def command(
     wanted: dict[Output, bool] = {"cutout": cutout, "overlay": overlay, "inpainted": inpainted}
     outputs = [name for name in wanted if wanted[name]]
     if "-" in inputs:
-        if len(inputs) > 1 or output or outputs or as_json or limit or files_from or share:
+        if len(inputs) > 1 or output or outputs or as_json or limit or files_from or share or cluster:
             raise click.UsageError("- reads one image and writes one mask: no other INPUT, output or summary")
         device = take_device(device)
         check_engine(engine, device, settings)
@@ -119,15 +130,16 @@ def command(
         mask_stream(settings, find)
         return
     folder = output or Path("iem-run")
-    device = take_device(device)
+    device = take_device(device) if cluster is None else _of_workers(device)
     check_engine(engine, device, settings)
-    with messages():
+    others = connect(cluster, Work(settings, device, engine, batch_size)) if cluster is not None else None
+    with messages(folder):
         taken = take_inputs(inputs, folder, files_from, null, limit, share)
         summary = segment_folder(
             taken.sources,
             folder,
             settings,
-            search(settings, device, engine),
+            search(settings, device if others is None else "cpu", engine),
             workers=workers,
             batch_size=batch_size,
             outputs=outputs,
@@ -135,12 +147,22 @@ def command(
             store=choose_store(store, taken, folder, overwrite),
             overwrite=overwrite,
             redo_changed=redo_changed,
+            cluster=others,
         )
     for message in remarks(folder, taken.search, summary):
         click.echo(message, err=True)
     click.echo(json.dumps(summary) if as_json else _as_text(summary, settings))
     if summary["failed"] or taken.search.unreadable:
         sys.exit(1)
+
+
+def _of_workers(device: str) -> str:
+    """Where the workers of a cluster compute."""
+    if device not in ("auto", "cpu", "gpu"):
+        raise click.UsageError(
+            f"--device {device}: with --cluster it is cpu or gpu; CUDA_VISIBLE_DEVICES tells a worker which"
+        )
+    return "gpu" if device == "gpu" else "cpu"
 
 
 def _as_text(summary: dict[str, Any], settings: Settings) -> str:
@@ -165,7 +187,7 @@ def _time(summary: dict[str, Any]) -> Iterator[str]:
     engine = f" ({summary['engine']} engine)" if summary["engine"] else ""
     if spent := sum(stages.values()):
         reading, computing, writing = (f"{seconds / spent:.0%}" for seconds in stages.values())
-        apart = 0 if device == "cpu" else stages["compute"]
+        apart = 0 if device in ("cpu", "gpu") else stages["compute"]  # "gpu": those of a cluster
         busy = min(1, (spent - apart) / (workers * summary["seconds"]))
         yield (
             f"time: {reading} reading, {computing} computing{engine}, {writing} writing; "

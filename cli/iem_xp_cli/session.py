@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from importlib import metadata
 from itertools import islice
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from iem_xp.engines import EngineOption
 from iem_xp.images import ImageError, Mask, Pixels, encode_mask, read_image
+from iem_xp.runs.cluster import Cluster, ClusterError
 from iem_xp.runs.database import RunError
 from iem_xp.runs.inputs import SourceError
 from iem_xp.runs.methods import Method, Search
@@ -36,14 +38,18 @@ LISTED = 20
 
 
 @contextmanager
-def messages() -> Iterator[None]:
-    """Turn the errors of a run into messages: of wrong usage, or of a disk that does not take it."""
+def messages(folder: Path | None = None) -> Iterator[None]:
+    """Turn the errors of a run, in `folder`, into messages: of wrong usage, or of a failing disk."""
     try:
         yield
-    except (SourceError, RunError) as error:
+    except (SourceError, RunError, ClusterError) as error:
         raise click.UsageError(str(error)) from error
     except (OSError, sqlite3.Error) as error:
-        raise click.ClickException(f"{error}; the same command continues once this is mended") from error
+        # Of a full disk neither the system nor SQLite says where it is.
+        where = f"{folder}: " if folder and not getattr(error, "filename", None) else ""
+        raise click.ClickException(
+            f"{where}{error}; the same command continues once this is mended"
+        ) from error
 
 
 def left_out(files: Mapping[str, int]) -> str:
@@ -147,6 +153,7 @@ def segment_folder(
     store: StoreOption = "files",
     overwrite: bool = False,
     redo_changed: bool = False,
+    cluster: AbstractContextManager[Cluster] | None = None,
     title: str = "segmenting",
 ) -> dict[str, Any]:
     """Segment images into a run, with a progress bar on a terminal.
@@ -171,6 +178,8 @@ def segment_folder(
         Whether to replace a run that is there.
     redo_changed : bool
         Whether to segment images anew that have changed since; otherwise they are an error.
+    cluster : context manager, optional
+        Of `iem_xp.runs.cluster.connect`, if its workers are to find the masks.
     title : str
         Of the progress bar.
 
@@ -196,7 +205,7 @@ def segment_folder(
     workers = workers or usable_cpus()
     start = time.perf_counter()
     make = partial(Run.create, overwrite=True) if overwrite else Run.resume
-    with make(folder, configuration, {"versions": versions}) as run:
+    with cluster or nullcontext() as others, make(folder, configuration, {"versions": versions}) as run:
         _check_changes(run, redo_changed)
         segmenter = Segmenter(
             run,
@@ -207,10 +216,15 @@ def segment_folder(
             outputs=outputs,
             store=store,
         )
-        waiting = run.counts().waiting
+        counts = run.counts()
+        waiting = counts.waiting
         try:
             with progress(title, total) as advance:
-                segmenter.segment(sources, advance, total)
+                if others is None:
+                    segmenter.segment(sources, advance, total)
+                else:
+                    left = math.inf if total is None else max(0, total - counts.done - waiting)
+                    others.segment(segmenter, sources, advance, left)
             with progress("writing masks", segmenter.choose_square()) as advance:
                 segmenter.write_masks(advance)
         except KeyboardInterrupt:
@@ -221,6 +235,7 @@ def segment_folder(
                 f"the same command{' without --overwrite' if overwrite else ''} continues"
             ) from None
         tally, seconds = segmenter.tally, time.perf_counter() - start
+        by = others or method
         return {
             "run": str(folder),
             "done": tally.done,
@@ -230,9 +245,9 @@ def segment_folder(
             "continued": waiting,
             "seconds": round(seconds, 3),
             "images_per_second": round((tally.segmented + tally.failed) / seconds, 3),
-            "device": method.device,
-            "engine": method.engine,
-            "workers": workers,
+            "device": by.device,
+            "engine": by.engine,
+            "workers": workers if others is None else others.workers,
             "init_side": method.sides[0] if len(method.sides) == 1 else run.get_meta("init_side"),
             "mean_inpainting_error": run.mean_inpainting_error(),
             "stages": {stage: round(spent, 3) for stage, spent in tally.stages.items()},

@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterator
 from typing import Protocol
 
+LARGEST = 1 << 31
+"""Bytes of the largest file that is read, in an archive or not: 2 GiB."""
+
 _LONGEST_NAME = 1000
 _LONGEST_PART = 240
 _SPECIAL = str.maketrans({character: f"%{ord(character):02X}" for character in "\\:\0"})
@@ -38,6 +41,11 @@ class Archive(Protocol):
 
     def read(self, name: str) -> bytes:
         """Return the contents of a member; an ArchiveError if it has none, or they cannot be read."""
+
+
+def too_large(size: int) -> str | None:
+    """Why a file of this size, in bytes, is not read; None if it is."""
+    return f"has {size:,} bytes, more than an image of 2 GiB; shrink it" if size > LARGEST else None
 
 
 def safe_name(name: str) -> str:

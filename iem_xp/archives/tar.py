@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
-from iem_xp.archives.base import ArchiveError, safe_name
+from iem_xp.archives.base import ArchiveError, safe_name, too_large
 
 _DECOMPRESS: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -69,6 +69,8 @@ class Tar:
         if name not in self._places:
             raise ArchiveError("not in this archive")
         place, size = self._places[name]
+        if objection := too_large(size):
+            raise ArchiveError(objection)
         try:
             with self._lock:
                 self._file.seek(place)

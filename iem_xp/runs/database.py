@@ -130,7 +130,7 @@ class Database:
                 raise RunError(f"{file}: has format {version}, this iem-xp has {FORMAT_VERSION}; {remedy}")
         except BaseException as error:
             database.close()
-            if isinstance(error, sqlite3.DatabaseError):
+            if isinstance(error, sqlite3.DatabaseError) and not _is_of_disk(error):
                 remedy = "unless another program holds it, start anew with --overwrite"
                 if not os.access(file, os.W_OK):
                     remedy = "check its permissions, or use another -o"
@@ -170,6 +170,10 @@ class Database:
                 self.execute("ROLLBACK")
             raise
 
+    def checkpoint(self) -> None:
+        """Return when all that was written would outlast a power cut; not within a transaction."""
+        self.execute("PRAGMA wal_checkpoint")
+
     def get_meta(self, key: str) -> Any:
         """Return the JSON value kept under a key, or None."""
         row = self.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -178,6 +182,12 @@ class Database:
     def set_meta(self, key: str, value: Any) -> None:
         """Keep a JSON value under a key."""
         self.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+
+def _is_of_disk(error: sqlite3.Error) -> bool:
+    """Whether a disk is full or fails, for which the run is not to blame."""
+    code = getattr(error, "sqlite_errorcode", 0)  # the module's own errors have none
+    return code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def stored_path(path: str | os.PathLike[str]) -> str | bytes:

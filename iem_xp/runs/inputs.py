@@ -179,12 +179,15 @@ def _read_list(file: str) -> _Expanded:
 
 def _split(file: BinaryIO, ending: bytes) -> Iterator[bytes]:
     """Iterate over what a file holds between endings, as soon as it is there."""
+
+    def trim(path: bytes) -> bytes:
+        return path.removesuffix(b"\r") if ending == b"\n" else path
+
     rest = b""
     while block := file.read1(_BLOCK):  # type: ignore[attr-defined]
         *complete, rest = (rest + block).split(ending)
-        yield from filter(None, complete)
-    if rest:
-        yield rest
+        yield from filter(None, map(trim, complete))
+    yield from filter(None, [trim(rest)])
 
 
 def _is_below(path: str, folder: str | None) -> bool:

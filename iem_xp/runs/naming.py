@@ -46,12 +46,11 @@ def long_name(name: str) -> str:
 
 def mask_names(images: Sequence[str], folders: Iterable[str]) -> dict[str, str]:
     """Mask names of one folder's images, distinct even where a file system folds case."""
-    shorts = Counter(_folded(_short(name)) for name in images)
-    longs = Counter(_folded(name + _MASK_SUFFIX) for name in images)
+    folded = [(_folded(_short(name)), _folded(name + _MASK_SUFFIX)) for name in images]
+    shorts, longs = Counter(short for short, _ in folded), Counter(long for _, long in folded)
     taken = {_folded(name) for name in folders}
     names = {}
-    for name in images:
-        short, long = _folded(_short(name)), _folded(name + _MASK_SUFFIX)
+    for name, (short, long) in zip(images, folded, strict=True):
         if shorts[short] == 1 and short not in longs and short not in taken:
             names[name] = short_name(name)
         elif longs[long] == 1 and long not in taken:

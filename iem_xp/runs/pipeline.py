@@ -100,6 +100,16 @@ class Segmenter:
 
             finder.find(self.admitted(sources, advance), workers, take, prepare)
 
+    @property
+    def workers(self) -> int:
+        """Threads."""
+        return self._finder.workers
+
+    @property
+    def batch_size(self) -> int:
+        """Images held at a time."""
+        return self._finder.batch_size
+
     def choose_square(self) -> int:
         """Choose the square for the whole data set, if that is to be done, and count the masks to write."""
         side = self.run.candidates.choose_side(self.method.sides)

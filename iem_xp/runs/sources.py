@@ -129,8 +129,9 @@ class ImageSearch:
             return
         try:
             archive = open_archive(Path(path))
+            below = self._below(path)
             for name, mask in self._members(archive):
-                yield Source(Path(path, name), self._below(path) + mask)
+                yield Source(Path(path, name), below + mask)
         except ArchiveError as error:
             self.unreadable.append(OSError(errno.EIO, str(error), path))
             return

@@ -37,8 +37,9 @@ class Run(Results):
         super().__init__(folder, database)
         self.partial = folder / _PARTIAL
         self._lock = lock
-        # Masks of the images in work, which have no row yet, and these images.
-        self._claims: dict[str, Path] = {}
+        # Images in work, which have no row yet, and the names of their masks.
+        self._claims: dict[Path, str] = {}
+        self._claimed: set[str] = set()
 
     @classmethod
     def create(
@@ -179,13 +180,13 @@ class Run(Results):
         admitted = []
         for source in sources:
             path = stored_path(source.path)
-            if self._exists("path = ? AND status = 'done'", "path = ?", path):
+            if source.path in self._claims or self._exists("path = ? AND status = 'done'", "path = ?", path):
                 continue
-            if self._is_taken(source):
+            if self._is_taken(source.mask):
                 source = distinct(source)
-            if source.mask not in self._claims:
-                self._claims[source.mask] = source.path
-                admitted.append(source)
+            self._claims[source.path] = source.mask
+            self._claimed.add(source.mask)
+            admitted.append(source)
         return admitted
 
     def holds(self, shard: str, mask: str) -> bool:
@@ -203,12 +204,14 @@ class Run(Results):
             for path in map(stored_path, paths):
                 self._database.execute("DELETE FROM images WHERE path = ?", (path,))
                 self._database.execute("DELETE FROM entries WHERE path = ?", (path,))
+        # A power cut must not bring them back: of their masks, archives keep nothing from now on.
+        self._database.checkpoint()
 
-    def _is_taken(self, source: Source) -> bool:
-        owner = self._claims.get(source.mask)
-        if owner is not None:
-            return owner != source.path
-        return self._exists("mask = ?", "mask = ?", stored_path(source.mask))
+    def _is_taken(self, mask: str) -> bool:
+        return mask in self._claimed or self._exists("mask = ?", "mask = ?", stored_path(mask))
+
+    def _release(self, source: Source) -> None:
+        self._claimed.discard(self._claims.pop(source.path, source.mask))
 
     def _exists(self, image: str, entry: str, value: str | bytes) -> bool:
         query = f"SELECT 1 FROM images WHERE {image} UNION ALL SELECT 1 FROM entries WHERE {entry}"
@@ -217,7 +220,7 @@ class Run(Results):
     def record_candidates(self, entry: Entry, candidates: Sequence[Candidate]) -> None:
         """Record the masks of every initial square for an image; they replace a failure."""
         self.candidates.add(entry, candidates)
-        self._claims.pop(entry.source.mask, None)
+        self._release(entry.source)
 
     def record_done(self, entry: Entry, candidate: Candidate, foreground_share: float) -> None:
         """Record an image whose mask is written; it replaces a failure or an earlier mask's row."""
@@ -248,7 +251,7 @@ class Run(Results):
                     *(entry.stamp or NO_STAMP),
                 ),
             )
-        self._claims.pop(source.mask, None)
+        self._release(source)
 
     def record_failed(self, source: Source, error: str) -> None:
         """Record why an image failed; it replaces an earlier failure, never a mask."""
@@ -260,7 +263,7 @@ class Run(Results):
                 " ON CONFLICT (path) DO UPDATE SET error = excluded.error WHERE status = 'failed'",
                 (path, stored_text(error)),
             )
-        self._claims.pop(source.mask, None)
+        self._release(source)
 
 
 def is_run(folder: Path) -> bool:

@@ -164,18 +164,19 @@ class Shards:
         """Cut off what no row knows of; return the names of what is left."""
         if not path.exists():
             return set()
-        names: set[str] = set()
-        end = 0
+        met: list[str] = []
+        kept = end = 0
         try:
             with tarfile.open(path, "r:") as tar:
                 for member in tar:
+                    met.append(member.name)
                     if self._is_known(self._name, member.name):
-                        names.add(member.name)
+                        kept = len(met)  # with what no row knows of any more, but lies before it
                         end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
         except tarfile.TarError:
             pass  # the end of what was written
         os.truncate(path, end)
-        return names
+        return set(met[:kept])
 
     def _close(self) -> None:
         files, tars = self._files, self._tars
