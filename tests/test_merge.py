@@ -221,6 +221,21 @@ def test_an_earlier_merge_is_replaced_if_that_is_asked_for() -> None:
     assert Path("iem-run/mine.txt").read_text() == "stays"
 
 
+def test_a_part_that_is_not_finished_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    segment("photos", "-o", "plain")
+    places = make_parts("photos", of=2)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "put", stop)
+        segment("photos", "--shard", "2/2", "-o", "part-2", "--overwrite", status=130)
+    result = run("merge", *places)
+    assert "part-2: is not finished: 3 image(s) waited for their masks" in result.stderr
+    assert rows("iem-run") == rows("plain")
+
+
 def test_versions_that_differ_are_said() -> None:
     places = make_parts("photos")
     with Run.open(Path("part-2")) as opened:

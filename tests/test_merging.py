@@ -336,6 +336,41 @@ def test_an_image_that_was_only_touched_is_the_same(folder: Path, tmp_path: Path
     assert_same(tmp_path / "merged", tmp_path / "a")
 
 
+def test_masks_are_not_taken_from_a_run_that_found_others(folder: Path, tmp_path: Path) -> None:
+    segment(tmp_path / "a", sources(folder))
+    shutil.copytree(tmp_path / "a", tmp_path / "plain")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    shutil.rmtree(tmp_path / "a/masks")
+    database = sqlite3.connect(tmp_path / "b/run.sqlite")
+    with database:
+        database.execute("UPDATE images SET inpainting_error = inpainting_error + 1")
+    database.close()
+    merger = merge(tmp_path / "merged", [tmp_path / "a", tmp_path / "b"])
+    assert (merger.copied, merger.written) == (0, 7)
+    assert_same(tmp_path / "merged", tmp_path / "plain")
+
+
+def test_a_mask_that_two_squares_lead_to_is_recorded_with_the_chosen_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    segment(tmp_path / "a", sources(folder)[1:2], SETTINGS.updated({"init_sides": (44, 78)}))
+    database = sqlite3.connect(tmp_path / "a/run.sqlite")
+    with database:
+        database.execute(
+            "UPDATE candidates SET (inpainting_error, updates, mask) = "
+            "(SELECT inpainting_error, updates, mask FROM candidates WHERE side = 44)"
+        )
+        database.execute(
+            "UPDATE images SET init_side = 78, (inpainting_error, updates) = "
+            "(SELECT inpainting_error, updates FROM candidates WHERE side = 44)"
+        )
+    database.close()
+    merger = merge(tmp_path / "merged", [tmp_path / "a"])
+    assert (merger.copied, merger.written) == (0, 1)
+    assert meta(tmp_path / "merged", "init_side") == 44
+    assert [row["init_side"] for row in rows(tmp_path / "merged")] == [44]
+
+
 @pytest.mark.parametrize("choose", ["dataset", "image"])
 def test_masks_of_one_name_get_names_of_their_own(folder: Path, tmp_path: Path, choose: str) -> None:
     settings = SETTINGS.updated({"choose": choose, "init_sides": (44,)} if choose == "image" else {})

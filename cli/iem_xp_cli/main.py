@@ -21,7 +21,7 @@ TERMINATED = 143
 COMMANDS = {
     "segment": "Find a mask for every image, without labels or training.",
     "refine": "Train a network on the best masks of a run, and mask all its images anew.",
-    "merge": "Merge runs of parts of the images, as of the jobs of an array, into one.",
+    "merge": "Merge runs of one configuration, as of the jobs of an array, into one.",
     "predict": "Find masks with a network that refine trained.",
     "export-model": "Write a trained network for programs without Keras: ONNX, SavedModel, LiteRT.",
     "export-labels": "Write the best masks of a run, with their images, as labels to train on.",

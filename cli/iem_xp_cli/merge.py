@@ -96,6 +96,9 @@ def _merge(run: Run, parts: Sequence[Part], workers: int, overwrite: bool) -> di
 
 def _remarks(parts: Sequence[Part], output: Path, summary: dict[str, Any]) -> Iterator[str]:
     """What a user should know beyond the summary."""
+    for part in parts:
+        if part.counts.waiting:
+            yield f"{part.folder}: is not finished: {part.counts.waiting} image(s) waited for their masks"
     for name, versions in differing_versions(parts).items():
         yield f"{name} was not the same in all runs: {', '.join(versions)}; masks may differ a little"
     if summary["failed"]:
