@@ -93,7 +93,9 @@ def masks(folder: str = "iem-run") -> dict[str, bytes]:
 
 
 def query(statement: str, folder: str = "iem-run") -> list[tuple[Any, ...]]:
-    database = sqlite3.connect(Path(folder, "run.sqlite"), timeout=30)
+    # Not made, if it is not there yet: a run that is just beginning would take it for another's.
+    file = Path(folder, "run.sqlite").absolute().as_uri()
+    database = sqlite3.connect(f"{file}?mode=rw", timeout=30, uri=True)
     try:
         return database.execute(statement).fetchall()
     finally:
