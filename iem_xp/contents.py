@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from iem_xp.archives.base import ArchiveError, too_large
-from iem_xp.archives.opening import Member, find_member, open_archive
+from iem_xp.archives.opening import Member, find_archive, find_member, open_archive
 
 
 class ContentsError(ValueError):
@@ -79,20 +82,30 @@ def digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def has_changed(path: str | os.PathLike[str], stamp: Stamp) -> bool:
-    """Whether the contents are others than they were; what is gone, or cannot be read, has not changed.
+def find_changed(known: Iterable[tuple[str, Stamp]]) -> Iterator[str]:
+    """Iterate over the paths whose contents are others than they were, by their stamps.
 
-    A file that was only touched, or copied, is read again to see.
+    What is gone, or cannot be read, has not changed. A file that was only touched, or copied, is read again
+    to see.
     """
+    archive_of = lru_cache(maxsize=64)(_archive_state)  # many are in one, and it is looked at once
+    for path, stamp in known:
+        state = archive_of(os.path.dirname(path)) or _state(path)
+        if state is not None and state != stamp[:2]:
+            with suppress(ContentsError):
+                if read_contents(path).stamp.digest != stamp.digest:
+                    yield path
+
+
+def _archive_state(folder: str) -> tuple[int, int] | None:
+    archive = find_archive(folder)
+    return None if archive is None else _state(archive)
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    """Size of a file, and when it was modified; None if it is not there."""
     try:
         status = os.stat(path)
     except OSError:
-        if (member := find_member(path)) is None:
-            return False
-        status = member.archive.stat()
-    if (status.st_size, status.st_mtime_ns) == (stamp.size, stamp.modified):
-        return False
-    try:
-        return read_contents(path).stamp.digest != stamp.digest
-    except ContentsError:
-        return False
+        return None
+    return status.st_size, status.st_mtime_ns

@@ -20,7 +20,7 @@ from downloads import make_lmdb
 from iem_xp.archives.base import Archive, ArchiveError, safe_name
 from iem_xp.archives.lmdb import name_of
 from iem_xp.archives.opening import find_member, is_archive, open_archive
-from iem_xp.contents import ContentsError, has_changed, read_contents
+from iem_xp.contents import ContentsError, Stamp, find_changed, read_contents
 from packing import MEMBERS, make_parquet, make_tar
 
 
@@ -206,6 +206,10 @@ def test_a_path_leads_into_an_archive(tmp_path: Path) -> None:
         read_contents(tmp_path / "folder.tar/b.jpg")
     with pytest.raises(ContentsError, match="not in this archive"):
         read_contents(path / "gone.jpg")
+
+
+def has_changed(path: Path, stamp: Stamp) -> bool:
+    return list(find_changed([(str(path), stamp)])) == [str(path)]
 
 
 def test_an_archive_that_changes_is_looked_through_anew(tmp_path: Path) -> None:

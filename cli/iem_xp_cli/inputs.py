@@ -117,7 +117,7 @@ def take_inputs(
         return Taken(islice(listed, limit), listed, None, "files")
     # Searched twice, first to count them: a list of millions of paths would not fit in memory.
     counted = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
-    total = sum(1 for _ in islice(counted, limit))
+    total = counted.count(limit)
     store: StoreOption = "files" if counted.loose else "shards"
     search = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
     if share is None:

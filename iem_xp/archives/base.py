@@ -33,6 +33,9 @@ class Archive(Protocol):
     has_suffixes: bool
     damage: str | None
 
+    def __hash__(self) -> int:
+        """An archive that is open is like no other, whatever it holds."""
+
     def __len__(self) -> int:
         """Return the number of members."""
 

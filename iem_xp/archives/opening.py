@@ -17,7 +17,7 @@ _PARQUET = ".parquet"
 SUFFIXES = (*_TARS, _PARQUET)
 """Lower-case suffixes of archives; LMDB is a folder with a file `data.mdb`."""
 
-_OPEN = 16
+OPEN = 16
 """Archives kept open: where their members lie is known then."""
 
 _opening = Lock()
@@ -38,13 +38,17 @@ def is_archive(path: str | os.PathLike[str]) -> bool:
 
 def find_member(path: str | os.PathLike[str]) -> Member | None:
     """Return what a path such as ``shards/00000.tar/a/b.jpg`` leads to; None if to no archive."""
-    archive, name = os.path.split(path)
-    while not (is_archive(archive) and os.path.isfile(archive)):
-        archive, part = os.path.split(archive)
+    archive = find_archive(os.path.dirname(path))
+    return None if archive is None else Member(Path(archive), os.fspath(path)[len(archive) + 1 :])
+
+
+def find_archive(folder: str) -> str | None:
+    """Return the archive that a folder is, or is in; None if it is a folder of the file system."""
+    while not (is_archive(folder) and os.path.isfile(folder)):
+        folder, part = os.path.split(folder)
         if not part:
             return None
-        name = f"{part}/{name}"
-    return Member(Path(archive), name)
+    return folder
 
 
 def open_archive(path: Path) -> Archive:
@@ -62,7 +66,7 @@ def open_archive(path: Path) -> Archive:
         return _open(path, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=_OPEN)
+@lru_cache(maxsize=OPEN)
 def _open(path: Path, size: int, modified: int) -> Archive:
     if path.name.lower() == lmdb.FILE:
         return lmdb.Lmdb(path)

@@ -121,7 +121,7 @@ class Segmenter:
         `advance` is called with the number of masks just written.
         """
         side = self.run.get_meta("init_side")
-        if side is None:
+        if side is None or not self.run.candidates.count_unwritten(side):
             return
         load_formats()
         with self.recorder as writer, Workers(self._finder.workers) as workers:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from iem_xp.contents import Stamp, has_changed
+from iem_xp.contents import Stamp, find_changed
 from iem_xp.labels import FOREGROUND, read_labels
 from iem_xp.runs.candidates import Candidates
 from iem_xp.runs.database import Database, stored_path, stored_source
@@ -135,9 +135,8 @@ class Results:
             " UNION ALL SELECT path, file_size, file_modified, digest FROM images"
             " WHERE digest IS NOT NULL AND path NOT IN (SELECT path FROM entries)"
         )
-        for path, *stamp in self._database.execute(query):
-            if has_changed(os.fsdecode(path), Stamp(*stamp)):
-                yield Path(os.fsdecode(path))
+        known = ((os.fsdecode(path), Stamp(*stamp)) for path, *stamp in self._database.execute(query))
+        return map(Path, find_changed(known))
 
     def failures(self, limit: int = -1) -> list[Failure]:
         """List the images that failed, by path; all of them, or the first so many."""

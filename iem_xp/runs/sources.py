@@ -6,11 +6,12 @@ import errno
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path, PurePath
 
 from iem_xp.archives.base import Archive, ArchiveError
-from iem_xp.archives.opening import find_member, is_archive, open_archive
+from iem_xp.archives.opening import OPEN, find_member, is_archive, open_archive
 from iem_xp.runs.naming import Source, long_name, mask_names, short_name
 from iem_xp.runs.results import FILE
 
@@ -57,7 +58,11 @@ class ImageSearch:
         self._found = self._visit(paths)
 
     def __iter__(self) -> Iterator[Source]:
-        return self._found
+        return (Source(Path(path), mask) for path, mask in self._found)
+
+    def count(self, limit: int | None = None) -> int:
+        """Count the images that are left, or the first so many; they have been iterated over then."""
+        return sum(1 for _ in islice(self._found, limit))
 
     def is_empty(self) -> bool:
         """Whether there is no image: looks for the first one."""
@@ -67,7 +72,9 @@ class ImageSearch:
         self._found = chain([first], self._found)
         return False
 
-    def _visit(self, paths: Iterable[str]) -> Iterator[Source]:
+    # Images are paths, as text, and names of masks: a `Path` for each takes as long as all the rest.
+
+    def _visit(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         for path in paths:
             folder, name = os.path.split(path)
             if os.path.isdir(path):
@@ -76,9 +83,9 @@ class ImageSearch:
                 yield from self._look_into(path)
             elif not (self._is_image(name) and _identity(folder) in self._searched and os.path.lexists(path)):
                 self.loose += find_member(path) is None
-                yield Source(Path(path), self._below(folder) + self._mask_name(folder, name))
+                yield path, self._below(folder) + self._mask_name(folder, name)
 
-    def _search(self, top: str) -> Iterator[Source]:
+    def _search(self, top: str) -> Iterator[tuple[str, str]]:
         stack = [top]
         while stack:
             folder = stack.pop()
@@ -101,7 +108,7 @@ class ImageSearch:
             below = self._below(folder)
             for name, mask in mask_names(images, [*folders, *archives]).items():
                 self.loose += 1
-                yield Source(Path(folder, name), below + mask)
+                yield os.path.join(folder, name), below + mask
             for name in archives:
                 yield from self._look_into(os.path.join(folder, name))
             stack.extend(os.path.join(folder, name) for name in reversed(folders))
@@ -123,7 +130,7 @@ class ImageSearch:
                     others.append(entry.name)
         return sorted(images), sorted(folders), sorted(archives), others
 
-    def _look_into(self, path: str) -> Iterator[Source]:
+    def _look_into(self, path: str) -> Iterator[tuple[str, str]]:
         identity = _identity(path)
         if identity in self._searched:
             return
@@ -131,7 +138,7 @@ class ImageSearch:
             archive = open_archive(Path(path))
             below = self._below(path)
             for name, mask in self._members(archive):
-                yield Source(Path(path, name), below + mask)
+                yield f"{path}/{name}", below + mask
         except ArchiveError as error:
             self.unreadable.append(OSError(errno.EIO, str(error), path))
             return
@@ -143,40 +150,19 @@ class ImageSearch:
         if identity is not None:
             self._searched.add(identity)
 
-    def _members(self, archive: Archive) -> Iterator[tuple[str, str]]:
+    def _members(self, archive: Archive) -> Iterable[tuple[str, str]]:
         """Names of the images in an archive, in its order, with those of their masks."""
         if not archive.has_suffixes:
-            for name in archive.names():
-                yield name, long_name(name)
-            return
-        folders: defaultdict[str, list[str]] = defaultdict(list)
-        for name in archive.names():
-            folder, _, last = name.rpartition("/")
-            if any(map(is_hidden, name.split("/"))):
-                continue
-            if self._is_image(last):
-                folders[folder].append(last)
-            else:
-                self._leave_out(last)
-        inside: defaultdict[str, set[str]] = defaultdict(set)
-        for folder in folders:
-            while folder:
-                folder, _, last = folder.rpartition("/")
-                inside[folder].add(last)
-        masks = {}
-        for folder, images in folders.items():
-            below = f"{folder}/" if folder else ""
-            for name, mask in mask_names(images, inside[folder]).items():
-                masks[below + name] = below + mask
-        for name in archive.names():
-            if name in masks:
-                yield name, masks[name]
+            return ((name, long_name(name)) for name in archive.names())
+        found, left_out = _images_in(archive, self._suffixes)
+        self.left_out.update(left_out)
+        return found
 
     def _is_image(self, name: str) -> bool:
         return is_image(name, self._suffixes)
 
     def _leave_out(self, name: str) -> None:
-        self.left_out[os.path.splitext(name)[1].lower()] += 1
+        self.left_out[_suffix(name)] += 1
 
     def _mask_name(self, folder: str, name: str) -> str:
         """Mask name of a file named explicitly: that which a search of its folder would give it."""
@@ -201,14 +187,44 @@ class ImageSearch:
         return "" if relative == PurePath() else relative.as_posix() + "/"
 
 
+@lru_cache(maxsize=OPEN)  # an archive is searched twice, to count its images and to take them
+def _images_in(archive: Archive, suffixes: frozenset[str]) -> tuple[list[tuple[str, str]], Counter[str]]:
+    """Names of images and of their masks, and the number of other files by suffix."""
+    folders: defaultdict[str, list[str]] = defaultdict(list)
+    others: Counter[str] = Counter()
+    for name in archive.names():
+        folder, _, last = name.rpartition("/")
+        if any(map(is_hidden, name.split("/"))):
+            continue
+        if is_image(last, suffixes):
+            folders[folder].append(last)
+        else:
+            others[_suffix(last)] += 1
+    inside: defaultdict[str, set[str]] = defaultdict(set)
+    for folder in folders:
+        while folder:
+            folder, _, last = folder.rpartition("/")
+            inside[folder].add(last)
+    masks = {}
+    for folder, images in folders.items():
+        below = f"{folder}/" if folder else ""
+        for name, mask in mask_names(images, inside[folder]).items():
+            masks[below + name] = below + mask
+    return [(name, masks[name]) for name in archive.names() if name in masks], others
+
+
 def is_image(name: str, suffixes: frozenset[str]) -> bool:
     """Whether a file's name is that of an image, and not hidden."""
-    return not is_hidden(name) and os.path.splitext(name)[1].lower() in suffixes
+    return not is_hidden(name) and _suffix(name) in suffixes
 
 
 def is_hidden(name: str) -> bool:
     """Whether a file, or a folder, is hidden by its name."""
     return name.startswith(".")
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
