@@ -19,6 +19,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it is in, unless they are there; they outlast a power cut."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str], partial: Path | None = None) -> Iterator[Path]:
     """Give the ``with`` block a temporary file to write, which becomes `path` at its end.
@@ -33,7 +41,7 @@ def replacing(path: str | os.PathLike[str], partial: Path | None = None) -> Iter
         Folder for the temporary file, on the file system of `path`; by default that of `path`, hidden.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if partial is not None:
         partial.mkdir(exist_ok=True)
     # A rename is atomic only within a file system. Opened as any other file, since those of `tempfile` are

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-resource = pytest.importorskip("resource")
+pytest.importorskip("resource")
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
 NAMES = ("cameraman", "cat", "cell", "coffee", "flower", "tissue")
@@ -33,9 +32,17 @@ def photographs(here: Path) -> None:
             image.convert("RGB").resize((160, 120)).save(f"photos/{number:02}.png")
 
 
-def segment(output: str, *more: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [PROGRAM, "segment", "photos", "-o", output, "--overlay", *OPTIONS, *more]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+LIMIT = (
+    "import os, resource, sys; most = int(sys.argv[1]);"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)); os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+def segment(output: str, *more: str, most: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command, whose files may be no longer than `most`."""
+    limit = [] if most is None else [sys.executable, "-c", LIMIT, str(most)]
+    command = [*limit, PROGRAM, "segment", "photos", "-o", output, "--overlay", *OPTIONS, *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def written(output: str) -> dict[str, bytes]:
@@ -101,8 +108,7 @@ def ends_as_another(output: str, options: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("most", [24_000, 60_000, 150_000])
 def test_files_that_may_not_grow_any_more(options: tuple[str, ...], most: int) -> None:
     """A limit that every system has: `most` is where the database, an archive or a picture ends."""
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most, most))
-    stopped = check("run", lambda: segment("run", *options, preexec_fn=limit))
+    stopped = check("run", lambda: segment("run", *options, most=most))
     assert stopped or most == 150_000
     ends_as_another("run", options)
 

@@ -94,6 +94,18 @@ class Candidates:
         count: int = self._database.execute(query, {"side": side}).fetchone()[0]
         return count
 
+    def withdraw(self, side: int) -> int:
+        """Take back that images are done which have the mask of another square, and count them.
+
+        Otherwise a row might be of another mask than is there, if the session ends between the two.
+        """
+        with self._database.lasting_transaction():
+            return self._database.execute(
+                "DELETE FROM images WHERE status = 'done' AND init_side <> ?"
+                " AND path IN (SELECT path FROM entries)",
+                (side,),
+            ).rowcount
+
     def unwritten(self, side: int) -> Iterator[tuple[Entry, Candidate]]:
         """Iterate over the images of `count_unwritten`, each with its candidate of that side.
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from iem_xp.files import sync_folder
 from iem_xp.runs.naming import Source
 
 FORMAT_VERSION = 2
@@ -106,6 +107,7 @@ class Database:
         finally:
             database.close()
         unfinished.replace(file)
+        sync_folder(file.parent)
         return cls.open(file)
 
     @classmethod
@@ -117,9 +119,11 @@ class Database:
         RunError
             If it is not a run's, or a newer version's.
         """
-        # Beside a file in write-ahead logging SQLite makes others, also to read it, unless none can be made.
-        mode = "rwc" if to_write else "ro" if os.access(file.parent, os.W_OK) else "ro&immutable=1"
-        database = cls(file, mode)
+        # Beside a file in write-ahead logging SQLite makes others, also to read it, unless it is told that
+        # nobody writes, when it does not look at the log either.
+        log = file.with_name(f"{file.name}-wal")
+        frozen = not os.access(file.parent, os.W_OK) and not (log.exists() and log.stat().st_size)
+        database = cls(file, "rwc" if to_write else "ro&immutable=1" if frozen else "ro")
         try:
             if to_write:
                 database._prepare()
@@ -134,6 +138,8 @@ class Database:
                 remedy = "unless another program holds it, start anew with --overwrite"
                 if not os.access(file, os.W_OK):
                     remedy = "check its permissions, or use another -o"
+                if not to_write and log.exists():
+                    remedy = f"its last changes are in {log.name}: read it where it can be written to"
                 raise RunError(f"{file}: cannot be read as a run: {error}; {remedy}") from error
             raise
         return database
@@ -160,8 +166,8 @@ class Database:
         if self._connection.in_transaction:
             yield
             return
-        self.execute("BEGIN IMMEDIATE")
         try:
+            self.execute("BEGIN IMMEDIATE")
             yield
             self.execute("COMMIT")
         except BaseException:
@@ -170,9 +176,15 @@ class Database:
                 self.execute("ROLLBACK")
             raise
 
-    def checkpoint(self) -> None:
-        """Return when all that was written would outlast a power cut; not within a transaction."""
-        self.execute("PRAGMA wal_checkpoint")
+    @contextmanager
+    def lasting_transaction(self) -> Iterator[None]:
+        """As `transaction`, not within another, and what is written outlasts a power cut."""
+        self.execute("PRAGMA synchronous = FULL")
+        try:
+            with self.transaction():
+                yield
+        finally:
+            self.execute("PRAGMA synchronous = NORMAL")
 
     def get_meta(self, key: str) -> Any:
         """Return the JSON value kept under a key, or None."""

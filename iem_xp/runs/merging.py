@@ -80,6 +80,9 @@ class Merger:
                                 self._run.record_candidates(entry._replace(source=source), candidates)
                     advance(len(batch))
         self._segmenter.choose_square()
+        side: int | None = self._run.get_meta("init_side")
+        if side is not None:
+            self._run.candidates.withdraw(side)
 
     def copy(self, advance: Advance) -> None:
         """Copy the masks that are those of the merged run, with their pictures; and the failures.

@@ -125,6 +125,7 @@ class Segmenter:
             return
         load_formats()
         with self.recorder as writer, Workers(self._finder.workers) as workers:
+            self.recorder.withdraw(side)
             for entry, candidate in self.run.candidates.unwritten(side):
                 workers.wait(below=self._finder.batch_size)
                 self._write(workers, writer, entry, candidate, partial(advance, 1))

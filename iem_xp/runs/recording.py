@@ -70,6 +70,7 @@ class Recorder:
         self._outputs = tuple(outputs)
         self._option = store
         self._written: list[_Row] = []
+        self._withdrawn = 0
 
     def count(self, found: Found) -> None:
         """Count what came of an image, and record it if it failed."""
@@ -86,6 +87,11 @@ class Recorder:
         with self._run.transaction():
             for entry, candidates in found:
                 self._run.record_candidates(entry, candidates)
+
+    def withdraw(self, side: int) -> None:
+        """Take back that images are done which have the mask of another square; they count as rewritten."""
+        self._withdrawn = self._run.candidates.withdraw(side)
+        self.tally.rewritten += self._withdrawn
 
     def wrote(self, entry: Entry, candidate: Candidate, outcome: Outcome[Written]) -> None:
         """Take what came of writing an image's files."""
@@ -111,10 +117,8 @@ class Recorder:
         self._store.sync()
         with self._run.transaction():
             for entry, candidate, share in rows:
-                if self._run.is_done(entry.source):
-                    self.tally.rewritten += 1
-                else:
-                    self.tally.done += 1
+                self.tally.done += not self._withdrawn
+                self._withdrawn -= bool(self._withdrawn)
                 self._run.record_done(entry, candidate, share)
 
     def fail(self, source: Source, error: str) -> None:
@@ -127,8 +131,11 @@ class Recorder:
         self._store = open_store(self._run, self._option, self._outputs)
         return Writer(self._store, self._settings, self._outputs)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self.commit()
+        except OSError:
+            if error is None:  # otherwise it comes of that one
+                raise
         finally:
             self._store.close()

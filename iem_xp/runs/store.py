@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from iem_xp.files import remove
-from iem_xp.runs.database import NO_STAMP, UNFINISHED, Database, RunError, stored_path, stored_text
+from iem_xp.files import make_folder, remove, sync_folder
+from iem_xp.runs.database import (
+    NO_STAMP,
+    UNFINISHED,
+    Database,
+    RunError,
+    stored_path,
+    stored_source,
+    stored_text,
+)
 from iem_xp.runs.locking import LOCK, RunLock
 from iem_xp.runs.naming import Source, distinct
 from iem_xp.runs.records import FOLDERS, Candidate, Entry, Finished
@@ -16,6 +25,9 @@ from iem_xp.runs.results import FILE, MASKS, Results
 from iem_xp.runs.settings import differences
 
 _PARTIAL = "partial"
+_CLEARED = f"{FILE}.cleared"
+"""Name of the database of a run that is being removed."""
+
 _OWN_FOLDERS = (_PARTIAL, MASKS, "refined", "rounds", "models", *FOLDERS.values())
 
 
@@ -68,18 +80,16 @@ class Run(Results):
         RunError
             If the folder is not empty or, with `overwrite`, holds no run.
         """
-        if overwrite:
-            cls.clear(folder)
-        elif is_run(folder):
+        if is_run(folder) and not overwrite:
             raise RunError(f"{folder}: is a run already; use another -o, or --overwrite to replace it")
-        else:
-            _check_vacant(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MASKS).mkdir(exist_ok=True)
+        _check_place(folder)
+        make_folder(folder)
 
         def make(file: Path) -> Database:
-            if is_run(folder):
+            if is_run(folder) and not overwrite:
                 raise RunError(f"{folder}: another process has just made a run there; use another -o")
+            _clear(folder)
+            make_folder(folder / MASKS)
             return Database.create(file, {**(meta or {}), "configuration": configuration})
 
         return cls._locked(folder, make)
@@ -140,14 +150,10 @@ class Run(Results):
         RunError
             If the folder is neither a run, nor empty, nor missing.
         """
-        if not is_run(folder):
-            _check_vacant(folder)
-            return
-        with RunLock(folder):
-            # The database goes last: until then, the folder is known as a run and can be cleared again.
-            for name in (*_OWN_FOLDERS, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal", FILE):
-                remove(folder / name)
-        remove(folder / LOCK)
+        _check_place(folder)
+        if folder.exists():
+            with RunLock(folder):
+                _clear(folder)
 
     def close(self) -> None:
         """Close the run."""
@@ -200,12 +206,16 @@ class Run(Results):
 
     def forget(self, paths: Iterable[Path]) -> None:
         """Forget images, which are then to be segmented anew."""
-        with self.transaction():
+        files: list[str | bytes] = []
+        query = "SELECT mask FROM images WHERE path = ? AND status = 'done' AND shard IS NULL"
+        with self._database.lasting_transaction():  # archives keep nothing of their masks from now on
             for path in map(stored_path, paths):
+                files += (mask for (mask,) in self._database.execute(query, (path,)))
                 self._database.execute("DELETE FROM images WHERE path = ?", (path,))
                 self._database.execute("DELETE FROM entries WHERE path = ?", (path,))
-        # A power cut must not bring them back: of their masks, archives keep nothing from now on.
-        self._database.checkpoint()
+        for mask in files:
+            for name in (MASKS, *FOLDERS.values()):
+                remove(self.folder / name / stored_source("", mask).mask)
 
     def _is_taken(self, mask: str) -> bool:
         return mask in self._claimed or self._exists("mask = ?", "mask = ?", stored_path(mask))
@@ -271,10 +281,25 @@ def is_run(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
-def _check_vacant(folder: Path) -> None:
+def _clear(folder: Path) -> None:
+    """Remove the run in a folder, or the rest of one; the caller has its lock."""
+    file, cleared = folder / FILE, folder / _CLEARED
+    if file.exists():
+        # From now on it is no run whose masks are there, however far this comes.
+        os.replace(file, cleared)
+        sync_folder(folder)
+    if cleared.exists():
+        for name in (f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal", *_OWN_FOLDERS, _CLEARED):
+            remove(folder / name)
+
+
+def _check_place(folder: Path) -> None:
+    """See that a folder holds a run, or the rest of one, or nothing, or is not there."""
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file, not a folder; use another -o")
-    if folder.is_dir() and not all(map(_left_by_beginning, folder.iterdir())):
+    if not folder.is_dir() or is_run(folder) or (folder / _CLEARED).exists():
+        return
+    if not all(map(_left_by_beginning, folder.iterdir())):
         raise RunError(f"{folder}: is no run and not empty, nothing in it is overwritten; use another -o")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Literal, Protocol
 
-from iem_xp.files import sync_folder
+from iem_xp.files import make_folder, sync_folder
 from iem_xp.images import write_atomically
 from iem_xp.runs.naming import Source
 from iem_xp.runs.records import FOLDERS, Output
@@ -108,7 +108,7 @@ class Shards:
         self._files: list[IO[bytes]] = []
         self._tars: dict[str, tarfile.TarFile] = {}
         self._names: set[str] = set()
-        self._broken = False
+        self._broken = self._lost = False
         numbers = [int(path.stem) for path in self._folders[0].glob("[0-9]*.tar") if path.stem.isdecimal()]
         self._number = max(numbers, default=-1)
         if numbers:
@@ -134,8 +134,10 @@ class Shards:
             return source._replace(shard=self._name)
 
     def sync(self) -> None:
-        """Synchronise the archives that are open; others have been when they were closed."""
+        """Synchronise the archives that are open; an OSError if others were not when they were closed."""
         with self._lock:
+            if self._lost:
+                raise OSError(errno.EIO, "an archive could not be completed", self._name)
             _synchronise(self._files)
 
     def close(self) -> None:
@@ -149,7 +151,7 @@ class Shards:
 
     def _open(self) -> None:
         for folder in self._folders:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             path = folder / self._name
             names = self._cut(path)
             if folder == self._folders[0]:
@@ -181,6 +183,7 @@ class Shards:
     def _close(self) -> None:
         files, tars = self._files, self._tars
         self._files, self._tars, self._names = [], {}, set()
+        self._lost, lost = True, self._lost  # until they are on the disk
         with ExitStack() as stack:
             for file in files:
                 stack.callback(file.close)
@@ -188,6 +191,7 @@ class Shards:
                 for tar in tars.values():
                     tar.close()
                 _synchronise(files)
+        self._lost = lost
 
 
 def _synchronise(files: Iterable[IO[bytes]]) -> None:
