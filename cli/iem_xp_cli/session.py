@@ -205,7 +205,11 @@ def segment_folder(
     workers = workers or usable_cpus()
     start = time.perf_counter()
     make = partial(Run.create, overwrite=True) if overwrite else Run.resume
-    with cluster or nullcontext() as others, make(folder, configuration, {"versions": versions}) as run:
+    with (
+        cluster or nullcontext() as others,
+        make(folder, configuration, {"versions": versions}) as run,
+        _continued(run, total, overwrite),
+    ):
         _check_changes(run, redo_changed)
         segmenter = Segmenter(
             run,
@@ -218,22 +222,14 @@ def segment_folder(
         )
         counts = run.counts()
         waiting = counts.waiting
-        try:
-            with progress(title, total) as advance:
-                if others is None:
-                    segmenter.segment(sources, advance, total)
-                else:
-                    left = math.inf if total is None else max(0, total - counts.done - waiting)
-                    others.segment(segmenter, sources, advance, left)
-            with progress("writing masks", segmenter.choose_square()) as advance:
-                segmenter.write_masks(advance)
-        except KeyboardInterrupt:
-            counts = run.counts()
-            of = f" of {total}" if total else ""
-            raise KeyboardInterrupt(
-                f"{counts.done + counts.waiting}{of} images are segmented; "
-                f"the same command{' without --overwrite' if overwrite else ''} continues"
-            ) from None
+        with progress(title, total) as advance:
+            if others is None:
+                segmenter.segment(sources, advance, total)
+            else:
+                left = math.inf if total is None else max(0, total - counts.done - waiting)
+                others.segment(segmenter, sources, advance, left)
+        with progress("writing masks", segmenter.choose_square()) as advance:
+            segmenter.write_masks(advance)
         tally, seconds = segmenter.tally, time.perf_counter() - start
         by = others or method
         return {
@@ -254,6 +250,20 @@ def segment_folder(
             "fit": settings.fit,
             "notes": dict(tally.notes),
         }
+
+
+@contextmanager
+def _continued(run: Run, total: int | None, overwrite: bool) -> Iterator[None]:
+    """Have an interruption of the ``with`` block say how far the run is, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        counts = run.counts()
+        of = f" of {total}" if total else ""
+        raise KeyboardInterrupt(
+            f"{counts.done + counts.waiting}{of} images are segmented; "
+            f"the same command{' without --overwrite' if overwrite else ''} continues"
+        ) from None
 
 
 def _check_changes(run: Run, redo: bool) -> None:
