@@ -46,7 +46,7 @@ class RunMachine(RuleBasedStateMachine):
     def begin(self, option: StoreOption) -> None:
         self.root = Path(tempfile.mkdtemp(dir=MEMORY))
         self.option = option
-        self.generation = 0
+        self.generation = self.lasting = 0
         self.patch = patch.object(storing, "PER_SHARD", 4)
         self.patch.start()
         self.done: dict[int, int] = {}  # the side whose mask is written
@@ -65,6 +65,11 @@ class RunMachine(RuleBasedStateMachine):
     def note_sizes(self) -> None:
         self.synchronised = {path: path.stat().st_size for path in self.run.masks.glob("*.tar")}
 
+    def note_log(self) -> None:
+        """What is in the log now is synchronised."""
+        log = self.run.folder / "run.sqlite-wal"
+        self.lasting = log.stat().st_size if log.exists() else 0
+
     # A session
 
     @rule(images=SOME)
@@ -81,6 +86,7 @@ class RunMachine(RuleBasedStateMachine):
         if self.kept & set(images):  # of which this square is chosen now
             self.commit()
             self.run.candidates.withdraw(side)
+            self.note_log()
             self.done = {image: of for image, of in self.done.items() if of == side or image not in self.kept}
         for image in images:
             if image in self.kept:
@@ -130,6 +136,7 @@ class RunMachine(RuleBasedStateMachine):
         self.run.close()
         self.run = Run.resume(self.run.folder, CONFIGURATION)
         self.run.forget(map(path_of, changed))
+        self.note_log()
         for image in changed:
             self.done.pop(image, None)
             self.failed.discard(image)
@@ -162,7 +169,8 @@ class RunMachine(RuleBasedStateMachine):
         shutil.copytree(self.run.folder, folder)
         if left < 1:
             log = folder / "run.sqlite-wal"
-            os.truncate(log, int(log.stat().st_size * left))
+            lasting = self.lasting if self.lasting < log.stat().st_size else 0
+            os.truncate(log, lasting + int((log.stat().st_size - lasting) * left))
             (folder / "run.sqlite-shm").unlink(missing_ok=True)
         for archive in sorted((folder / "masks").glob("*.tar"))[-1:]:
             safe = self.synchronised.get(self.run.masks / archive.name, 0)
@@ -170,6 +178,7 @@ class RunMachine(RuleBasedStateMachine):
         self.store.close()
         self.run.close()
         self.run = Run.resume(folder, CONFIGURATION)
+        self.note_log()
 
     # What holds
 
