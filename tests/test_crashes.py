@@ -169,7 +169,7 @@ class RunMachine(RuleBasedStateMachine):
         shutil.copytree(self.run.folder, folder)
         if left < 1:
             log = folder / "run.sqlite-wal"
-            lasting = self.lasting if self.lasting < log.stat().st_size else 0
+            lasting = min(self.lasting, log.stat().st_size)
             os.truncate(log, lasting + int((log.stat().st_size - lasting) * left))
             (folder / "run.sqlite-shm").unlink(missing_ok=True)
         for archive in sorted((folder / "masks").glob("*.tar"))[-1:]:
