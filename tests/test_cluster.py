@@ -4,11 +4,14 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,14 @@ def photos(here: Path) -> Path:
     return here / "photos"
 
 
+@pytest.fixture
+def many(photos: Path) -> Path:
+    """A folder `many` of four copies of `photos`, so that two workers have many parts before them."""
+    for copy in range(4):
+        shutil.copytree(photos, f"many/{copy}")
+    return photos.parent / "many"
+
+
 def segment(*arguments: str, status: int = 1) -> Result:
     """Run the command; of `photos` one image is broken, so that its status is 1."""
     result = CliRunner().invoke(cli, ["segment", *arguments])
@@ -85,6 +96,16 @@ def masks(folder: str) -> dict[str, bytes]:
 def rows(folder: str) -> list[tuple[Any, ...]]:
     with Run.open(Path(folder), to_write=False) as run:
         return run._database.execute(f"SELECT {ROWS} FROM images ORDER BY path").fetchall()
+
+
+def has_rows(folder: str) -> bool:
+    """Whether something is recorded; the file is not made, as the run that begins would refuse it."""
+    file = Path(folder, "run.sqlite").absolute().as_uri()
+    try:
+        with closing(sqlite3.connect(f"{file}?mode=rw", timeout=30, uri=True)) as database:
+            return database.execute("SELECT COUNT(*) FROM entries").fetchone()[0] > 0
+    except sqlite3.Error:  # not made yet
+        return False
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -310,15 +331,17 @@ def test_a_cluster_makes_the_run_that_one_process_makes(photos: Path) -> None:
 
 
 @needs_distributed
-def test_a_worker_that_is_killed_costs_nothing(photos: Path) -> None:
-    images = list(find_images([str(photos)], suffixes=SUFFIXES))
+def test_a_worker_that_is_killed_costs_nothing(many: Path) -> None:
+    images = list(find_images([str(many)], suffixes=SUFFIXES))
     with Run.create(Path("run"), SETTINGS.as_dict()) as run, connect("local:2", Work(SETTINGS)) as cluster:
-        pids = list(cluster._client.run(os.getpid).values())
+        address, pid = next(iter(cluster._client.run(os.getpid).items()))
         advanced: list[int] = []
 
         def advance(count: int) -> None:
             if not any(advanced) and count:
-                os.kill(pids[0], signal.SIGKILL)
+                os.kill(pid, signal.SIGSTOP)  # from here on it finishes nothing
+                assert cluster._client.processing()[address]
+                os.kill(pid, signal.SIGKILL)
             advanced.append(count)
 
         segmenter = Segmenter(run, SETTINGS)
@@ -326,7 +349,7 @@ def test_a_worker_that_is_killed_costs_nothing(photos: Path) -> None:
         segmenter.choose_square()
         segmenter.write_masks()
     assert sum(advanced) == len(images)
-    summary("photos", "-o", "plain")
+    summary("many", "-o", "plain")
     assert masks("run") == masks("plain")
     assert rows("run") == rows("plain")
 
@@ -369,8 +392,8 @@ def test_an_image_that_kills_its_workers_fails_alone(photos: Path) -> None:
 
 @needs_distributed
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="a terminal of Windows interrupts otherwise")
-def test_ctrl_c_in_a_terminal_ends_all_processes_with_one_message(photos: Path) -> None:
-    arguments = ["segment", "photos", "--cluster", "local:2", *QUICK]
+def test_ctrl_c_in_a_terminal_ends_all_processes_with_one_message(many: Path) -> None:
+    arguments = ["segment", "many", "--cluster", "local:2", *QUICK]
     # Python alone would ignore Ctrl-C if the tests were started in the background.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
@@ -382,12 +405,14 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_with_one_message(photos: Path) 
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    wait_for(Path("iem-run/run.sqlite").exists)
+    wait_for(lambda: has_rows("iem-run"))
     os.killpg(process.pid, signal.SIGINT)
     output, message = process.communicate(timeout=60)  # until the last process has closed these
     assert process.returncode == 130
     assert output == b""
     assert re.fullmatch(
-        rb"interrupted: \d+ of 41 images are segmented; the same command continues\n", message
+        rb"interrupted: \d+ of 164 images are segmented; the same command continues\n", message
     )
-    assert summary("photos", "--cluster", "local:2")["done"] + len(masks("iem-run")) >= 40
+    continued = summary("many", "--cluster", "local:2")
+    assert 0 < continued["continued"] < 160
+    assert continued["done"] == len(masks("iem-run")) == 160
