@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,8 +23,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from iem_xp.config import IEMConfig
-from iem_xp.images import SUFFIXES
-from iem_xp.runs.cluster import connect
+from iem_xp.images import SUFFIXES, ImageError
+from iem_xp.runs.cluster import Cluster, connect
 from iem_xp.runs.finding import Found
 from iem_xp.runs.inputs import find_images
 from iem_xp.runs.naming import Source
@@ -33,6 +34,7 @@ from iem_xp.runs.remote import Work, WorkerError, packed, segment_part, unpacked
 from iem_xp.runs.scheduling import LARGEST, SMALLEST, Part, Parts
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
+from iem_xp_cli import segment as segment_command
 from iem_xp_cli.main import cli
 
 try:
@@ -131,10 +133,11 @@ def test_parts_get_smaller_until_a_task_would_cost_as_much_as_its_work() -> None
     assert sizes[-2] == SMALLEST
 
 
-def test_parts_of_who_knows_how_many_images_are_as_large_as_they_get() -> None:
-    part = Parts(made_up(2 * LARGEST)).take(slots=50)
+def test_for_a_part_of_who_knows_how_many_images_only_a_few_are_waited_for() -> None:
+    images = iter(made_up(LARGEST))
+    part = Parts(images).take(slots=2)
     assert part is not None
-    assert len(part.sources) == LARGEST
+    assert len(part.sources) == LARGEST - len(list(images)) == SMALLEST
 
 
 def test_each_slot_has_a_part_in_work_and_one_that_waits() -> None:
@@ -293,6 +296,56 @@ def test_a_scheduler_without_workers_is_an_error(
 
 
 @needs_distributed
+def test_when_all_workers_are_gone_it_is_said_once_and_others_go_on(
+    photos: Path, in_process: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for_workers = Cluster.wait_for_workers
+    say = segment_command._announce_cluster
+
+    def wait_and_lose_them(cluster: Cluster) -> None:
+        wait_for_workers(cluster)
+        in_process.scale(0)
+        wait_for(lambda: not in_process.scheduler.workers)
+
+    def say_and_start_one(line: str) -> None:
+        say(line)
+        in_process.scale(1)
+
+    monkeypatch.setattr("iem_xp.runs.cluster._SILENCE", 0.05)
+    monkeypatch.setattr(Cluster, "wait_for_workers", wait_and_lose_them)
+    monkeypatch.setattr(segment_command, "_announce_cluster", say_and_start_one)
+    address = in_process.scheduler_address
+    result = segment("photos", "--cluster", address, *QUICK)
+    line = f"cluster: no worker is left; start some with: dask worker {address}\n"
+    assert result.stderr.count(line) == result.stderr.count("no worker") == 1
+    assert "40 done" in result.stdout
+
+
+@needs_distributed
+def test_a_machine_without_the_images_is_an_error_and_fails_none(
+    photos: Path, in_process: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_nothing(path: Path) -> None:
+        raise ImageError(f"{path}: No such file or directory")
+
+    monkeypatch.setattr("iem_xp.runs.finding.read_stamped", find_nothing)  # the worker's
+    monkeypatch.setattr("iem_xp.runs.remote.is_missing", lambda path: True)
+    result = segment("photos", "--cluster", in_process.scheduler_address, *QUICK, status=2)
+    assert f"the worker on {socket.gethostname()} has no {photos / '00.png'}, nor any other" in result.stderr
+    assert "paths have to be the same on every machine: use a shared file system" in result.stderr
+    assert rows("iem-run") == []
+
+
+@needs_distributed
+@pytest.mark.parametrize("there", [0, 1])
+def test_images_that_are_missing_here_as_well_fail(photos: Path, in_process: Any, there: int) -> None:
+    missing = [f"missing/{i}.png" for i in range(5)]
+    Path("list.txt").write_text("\n".join(["photos/00.png"][:there] + missing))
+    found = summary("list.txt", "--cluster", in_process.scheduler_address)
+    assert (found["done"], found["failed"]) == (there, 5)
+
+
+@needs_distributed
 def test_a_scheduler_that_goes_away_leaves_a_run_that_goes_on(photos: Path) -> None:
     images = list(find_images([str(photos)], suffixes=SUFFIXES))
     with (
@@ -339,11 +392,11 @@ def test_a_worker_that_is_killed_costs_nothing(many: Path) -> None:
 
         def advance(count: int) -> None:
             if not any(advanced) and count:
-                os.kill(pid, signal.SIGSTOP)  # from here on it finishes nothing
                 assert cluster._client.processing()[address]
                 os.kill(pid, signal.SIGKILL)
             advanced.append(count)
 
+        os.kill(pid, signal.SIGSTOP)  # it is given work, and finishes none
         segmenter = Segmenter(run, SETTINGS)
         cluster.segment(segmenter, images, advance, len(images))
         segmenter.choose_square()
