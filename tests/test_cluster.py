@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -296,7 +298,7 @@ def test_a_scheduler_without_workers_is_an_error(
 
 
 @needs_distributed
-def test_when_all_workers_are_gone_it_is_said_once_and_others_go_on(
+def test_when_all_workers_are_gone_it_is_said_and_others_go_on(
     photos: Path, in_process: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait_for_workers = Cluster.wait_for_workers
@@ -319,6 +321,23 @@ def test_when_all_workers_are_gone_it_is_said_once_and_others_go_on(
     line = f"cluster: no worker is left; start some with: dask worker {address}\n"
     assert result.stderr.count(line) == result.stderr.count("no worker") == 1
     assert "40 done" in result.stdout
+
+
+def test_it_is_said_once_each_time_that_all_workers_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iem_xp.runs.cluster._SILENCE", 0)
+    seen = [0, 1, 0, 0, 0, 0, 2, 0, 0, 0]  # a single look without a worker may be between two of them
+    done: SimpleQueue[str] = SimpleQueue()
+
+    def threads_of_workers() -> dict[str, int]:
+        count = seen.pop(0)
+        if not seen:
+            done.put("a result")
+        return {str(worker): 1 for worker in range(count)}
+
+    client = SimpleNamespace(nthreads=threads_of_workers, scheduler=SimpleNamespace(address="tcp://a:1"))
+    lines: list[str] = []
+    assert Cluster(client, Work(SETTINGS), lines.append)._wait(done) == "a result"
+    assert lines == ["no worker is left; start some with: dask worker tcp://a:1"] * 2
 
 
 @needs_distributed
