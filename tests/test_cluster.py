@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib import resources
@@ -55,7 +56,13 @@ SETTINGS = Settings(IEMConfig(iterations=6), size=32)
 ROWS = (
     "path, status, error, width, height, mask, init_side, inpainting_error, updates, foreground_share, notes"
 )
-IN_PROCESS = {"processes": False, "n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+QUIET = {
+    "threads_per_worker": 1,
+    "dashboard_address": None,
+    "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},  # else a port that another may have
+    "silence_logs": 50,
+}
+IN_PROCESS = {"processes": False, "n_workers": 1, **QUIET}
 
 
 def made_up(count: int) -> list[Source]:
@@ -275,7 +282,7 @@ def test_workers_are_told_which_gpu_by_cuda(photos: Path) -> None:
 @pytest.fixture
 def in_process() -> Iterator[Any]:
     """A scheduler and a worker of one thread in this process."""
-    with distributed.LocalCluster(**IN_PROCESS, silence_logs=50) as cluster:
+    with distributed.LocalCluster(**IN_PROCESS) as cluster:
         yield cluster
 
 
@@ -369,7 +376,7 @@ def test_a_scheduler_that_goes_away_leaves_a_run_that_goes_on(photos: Path) -> N
     images = list(find_images([str(photos)], suffixes=SUFFIXES))
     with (
         Run.create(Path("run"), SETTINGS.as_dict()) as run,
-        distributed.LocalCluster(**IN_PROCESS, silence_logs=50) as processes,
+        distributed.LocalCluster(**IN_PROCESS) as processes,
         connect(processes.scheduler_address, Work(SETTINGS)) as cluster,
     ):
         segmenter = Segmenter(run, SETTINGS)
@@ -400,6 +407,15 @@ def test_a_cluster_makes_the_run_that_one_process_makes(photos: Path) -> None:
         assert run.get_meta("engines") == [plain["engine"]]
     again = summary("photos", "-o", "cluster", "--cluster", "local:1")
     assert (again["skipped"], again["done"], again["failed"]) == (40, 0, 1)
+
+
+@needs_distributed
+def test_runs_on_one_machine_are_not_in_each_other_s_way() -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with connect("local:1", Work(SETTINGS)), connect("local:1", Work(SETTINGS)):
+            pass
+    assert [str(warning.message) for warning in warned if "Port" in str(warning.message)] == []
 
 
 @needs_distributed
@@ -447,9 +463,7 @@ def test_an_image_that_kills_its_workers_fails_alone(photos: Path) -> None:
     Path("deadly.py").write_text(DEADLY)
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50, preload="deadly.py"
-        ) as processes,
+        distributed.LocalCluster(n_workers=2, preload="deadly.py", **QUIET) as processes,
     ):
         found = summary("photos", "--cluster", processes.scheduler_address)
     assert (found["done"], found["failed"]) == (39, 2)

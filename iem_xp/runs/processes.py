@@ -33,6 +33,8 @@ def start_processes(count: int) -> Iterator[Any]:
             threads_per_worker=1,
             memory_limit=None,
             dashboard_address=None,
+            # It answers by HTTP all the same. By default at a port that another run may have.
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
         ) as processes,
     ):
