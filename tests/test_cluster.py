@@ -494,7 +494,7 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_with_one_message(many: Path) ->
     wait_for(lambda: has_rows("iem-run"))
     os.killpg(process.pid, signal.SIGINT)
     output, message = process.communicate(timeout=60)  # until the last process has closed these
-    assert process.returncode == 130
+    assert process.returncode == 130, output + message
     assert output == b""
     assert re.fullmatch(
         rb"interrupted: \d+ of 164 images are segmented; the same command continues\n", message
