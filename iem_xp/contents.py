@@ -67,6 +67,11 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
     return Contents(data, Stamp(status.st_size, status.st_mtime_ns, digest(data)))
 
 
+def is_missing(path: str | os.PathLike[str]) -> bool:
+    """Whether there is no such file, nor the archive that it is in."""
+    return not os.path.exists(path) and find_member(path) is None
+
+
 def _read_member(member: Member) -> tuple[os.stat_result, bytes]:
     try:
         status = member.archive.stat()

@@ -22,7 +22,16 @@ from scipy import ndimage
 from iem_xp.boxes import largest_part
 from iem_xp.config import whole_number
 from iem_xp.files import replacing
-from iem_xp.images import Fit, ImageError, Mask, Pixels, fit_image, load_formats, read_image, write_atomically
+from iem_xp.images import (
+    Fit,
+    ImageError,
+    Mask,
+    Pixels,
+    fit_image,
+    load_formats,
+    read_stamped,
+    write_atomically,
+)
 from iem_xp.labels import Labels, read_labels
 from iem_xp.ordered import in_order
 from iem_xp.runs.records import Failure, Ranked
@@ -222,9 +231,11 @@ def _check_place(folder: Path, overwrite: bool) -> None:
 def _read(masks: Path, size: int, fit: Fit, curation: Curation, ranked: Ranked) -> _Label | Failure | str:
     """The label of an image, why it is left out, or why it cannot be read."""
     try:
-        image = read_image(ranked.source.path).pixels
-        if image.shape[:2] != (ranked.height, ranked.width):
-            raise ImageError(f"{ranked.source.path}: has another size than when it was segmented")
+        photograph, stamp = read_stamped(ranked.source.path)
+        image = photograph.pixels
+        same_size = image.shape[:2] == (ranked.height, ranked.width)
+        if not same_size or ranked.digest not in (None, stamp.digest):
+            raise ImageError(f"{ranked.source.path}: has changed since it was segmented")
         file = masks / ranked.source.shard / ranked.source.mask
         mask = read_labels(file)
         if mask.shape != ((size, size) if fit == "crop" else image.shape[:2]):

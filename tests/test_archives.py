@@ -20,7 +20,7 @@ from downloads import make_lmdb
 from iem_xp.archives.base import Archive, ArchiveError, safe_name
 from iem_xp.archives.lmdb import name_of
 from iem_xp.archives.opening import find_member, is_archive, open_archive
-from iem_xp.contents import ContentsError, Stamp, find_changed, read_contents
+from iem_xp.contents import ContentsError, Stamp, find_changed, is_missing, read_contents
 from packing import MEMBERS, make_parquet, make_tar
 
 
@@ -206,6 +206,14 @@ def test_a_path_leads_into_an_archive(tmp_path: Path) -> None:
         read_contents(tmp_path / "folder.tar/b.jpg")
     with pytest.raises(ContentsError, match="not in this archive"):
         read_contents(path / "gone.jpg")
+
+
+def test_what_is_in_an_archive_is_missing_when_that_is(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar")
+    images = (path / "a.jpg", path / "damaged or gone.jpg", path, tmp_path / "b.jpg")
+    assert [is_missing(image) for image in images] == [False, False, False, True]
+    path.unlink()
+    assert all(map(is_missing, images))
 
 
 def has_changed(path: Path, stamp: Stamp) -> bool:

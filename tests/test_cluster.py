@@ -4,13 +4,20 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,8 +26,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from iem_xp.config import IEMConfig
-from iem_xp.images import SUFFIXES
-from iem_xp.runs.cluster import connect
+from iem_xp.images import SUFFIXES, ImageError
+from iem_xp.runs.cluster import Cluster, connect
 from iem_xp.runs.finding import Found
 from iem_xp.runs.inputs import find_images
 from iem_xp.runs.naming import Source
@@ -30,6 +37,7 @@ from iem_xp.runs.remote import Work, WorkerError, packed, segment_part, unpacked
 from iem_xp.runs.scheduling import LARGEST, SMALLEST, Part, Parts
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
+from iem_xp_cli import segment as segment_command
 from iem_xp_cli.main import cli
 
 try:
@@ -48,7 +56,13 @@ SETTINGS = Settings(IEMConfig(iterations=6), size=32)
 ROWS = (
     "path, status, error, width, height, mask, init_side, inpainting_error, updates, foreground_share, notes"
 )
-IN_PROCESS = {"processes": False, "n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+QUIET = {
+    "threads_per_worker": 1,
+    "dashboard_address": None,
+    "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},  # else a port that another may have
+    "silence_logs": 50,
+}
+IN_PROCESS = {"processes": False, "n_workers": 1, **QUIET}
 
 
 def made_up(count: int) -> list[Source]:
@@ -64,6 +78,14 @@ def photos(here: Path) -> Path:
         samples[i % len(samples)].resize((40 + i, 48)).save(f"photos/{i:02}.png")
     Path("photos/broken.png").write_bytes(b"no image")
     return here / "photos"
+
+
+@pytest.fixture
+def many(photos: Path) -> Path:
+    """A folder `many` of four copies of `photos`, so that two workers have many parts before them."""
+    for copy in range(4):
+        shutil.copytree(photos, f"many/{copy}")
+    return photos.parent / "many"
 
 
 def segment(*arguments: str, status: int = 1) -> Result:
@@ -85,6 +107,16 @@ def masks(folder: str) -> dict[str, bytes]:
 def rows(folder: str) -> list[tuple[Any, ...]]:
     with Run.open(Path(folder), to_write=False) as run:
         return run._database.execute(f"SELECT {ROWS} FROM images ORDER BY path").fetchall()
+
+
+def has_rows(folder: str) -> bool:
+    """Whether something is recorded; the file is not made, as the run that begins would refuse it."""
+    file = Path(folder, "run.sqlite").absolute().as_uri()
+    try:
+        with closing(sqlite3.connect(f"{file}?mode=rw", timeout=30, uri=True)) as database:
+            return database.execute("SELECT COUNT(*) FROM entries").fetchone()[0] > 0
+    except sqlite3.Error:  # not made yet
+        return False
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -110,10 +142,11 @@ def test_parts_get_smaller_until_a_task_would_cost_as_much_as_its_work() -> None
     assert sizes[-2] == SMALLEST
 
 
-def test_parts_of_who_knows_how_many_images_are_as_large_as_they_get() -> None:
-    part = Parts(made_up(2 * LARGEST)).take(slots=50)
+def test_for_a_part_of_who_knows_how_many_images_only_a_few_are_waited_for() -> None:
+    images = iter(made_up(LARGEST))
+    part = Parts(images).take(slots=2)
     assert part is not None
-    assert len(part.sources) == LARGEST
+    assert len(part.sources) == LARGEST - len(list(images)) == SMALLEST
 
 
 def test_each_slot_has_a_part_in_work_and_one_that_waits() -> None:
@@ -249,7 +282,7 @@ def test_workers_are_told_which_gpu_by_cuda(photos: Path) -> None:
 @pytest.fixture
 def in_process() -> Iterator[Any]:
     """A scheduler and a worker of one thread in this process."""
-    with distributed.LocalCluster(**IN_PROCESS, silence_logs=50) as cluster:
+    with distributed.LocalCluster(**IN_PROCESS) as cluster:
         yield cluster
 
 
@@ -272,11 +305,78 @@ def test_a_scheduler_without_workers_is_an_error(
 
 
 @needs_distributed
+def test_when_all_workers_are_gone_it_is_said_and_others_go_on(
+    photos: Path, in_process: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for_workers = Cluster.wait_for_workers
+    say = segment_command._announce_cluster
+
+    def wait_and_lose_them(cluster: Cluster) -> None:
+        wait_for_workers(cluster)
+        in_process.scale(0)
+        wait_for(lambda: not in_process.scheduler.workers)
+
+    def say_and_start_one(line: str) -> None:
+        say(line)
+        in_process.scale(1)
+
+    monkeypatch.setattr("iem_xp.runs.cluster._SILENCE", 0.05)
+    monkeypatch.setattr(Cluster, "wait_for_workers", wait_and_lose_them)
+    monkeypatch.setattr(segment_command, "_announce_cluster", say_and_start_one)
+    address = in_process.scheduler_address
+    result = segment("photos", "--cluster", address, *QUICK)
+    line = f"cluster: no worker is left; start some with: dask worker {address}\n"
+    assert result.stderr.count(line) == result.stderr.count("no worker") == 1
+    assert "40 done" in result.stdout
+
+
+def test_it_is_said_once_each_time_that_all_workers_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iem_xp.runs.cluster._SILENCE", 0)
+    seen = [0, 1, 0, 0, 0, 0, 2, 0, 0, 0]  # a single look without a worker may be between two of them
+    done: SimpleQueue[str] = SimpleQueue()
+
+    def threads_of_workers() -> dict[str, int]:
+        count = seen.pop(0)
+        if not seen:
+            done.put("a result")
+        return {str(worker): 1 for worker in range(count)}
+
+    client = SimpleNamespace(nthreads=threads_of_workers, scheduler=SimpleNamespace(address="tcp://a:1"))
+    lines: list[str] = []
+    assert Cluster(client, Work(SETTINGS), lines.append)._wait(done) == "a result"
+    assert lines == ["no worker is left; start some with: dask worker tcp://a:1"] * 2
+
+
+@needs_distributed
+def test_a_machine_without_the_images_is_an_error_and_fails_none(
+    photos: Path, in_process: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_nothing(path: Path) -> None:
+        raise ImageError(f"{path}: No such file or directory")
+
+    monkeypatch.setattr("iem_xp.runs.finding.read_stamped", find_nothing)  # the worker's
+    monkeypatch.setattr("iem_xp.runs.remote.is_missing", lambda path: True)
+    result = segment("photos", "--cluster", in_process.scheduler_address, *QUICK, status=2)
+    assert f"the worker on {socket.gethostname()} has no {photos / '00.png'}, nor any other" in result.stderr
+    assert "paths have to be the same on every machine: use a shared file system" in result.stderr
+    assert rows("iem-run") == []
+
+
+@needs_distributed
+@pytest.mark.parametrize("there", [0, 1])
+def test_images_that_are_missing_here_as_well_fail(photos: Path, in_process: Any, there: int) -> None:
+    missing = [f"missing/{i}.png" for i in range(5)]
+    Path("list.txt").write_text("\n".join(["photos/00.png"][:there] + missing))
+    found = summary("list.txt", "--cluster", in_process.scheduler_address)
+    assert (found["done"], found["failed"]) == (there, 5)
+
+
+@needs_distributed
 def test_a_scheduler_that_goes_away_leaves_a_run_that_goes_on(photos: Path) -> None:
     images = list(find_images([str(photos)], suffixes=SUFFIXES))
     with (
         Run.create(Path("run"), SETTINGS.as_dict()) as run,
-        distributed.LocalCluster(**IN_PROCESS, silence_logs=50) as processes,
+        distributed.LocalCluster(**IN_PROCESS) as processes,
         connect(processes.scheduler_address, Work(SETTINGS)) as cluster,
     ):
         segmenter = Segmenter(run, SETTINGS)
@@ -310,23 +410,34 @@ def test_a_cluster_makes_the_run_that_one_process_makes(photos: Path) -> None:
 
 
 @needs_distributed
-def test_a_worker_that_is_killed_costs_nothing(photos: Path) -> None:
-    images = list(find_images([str(photos)], suffixes=SUFFIXES))
+def test_runs_on_one_machine_are_not_in_each_other_s_way() -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with connect("local:1", Work(SETTINGS)), connect("local:1", Work(SETTINGS)):
+            pass
+    assert [str(warning.message) for warning in warned if "Port" in str(warning.message)] == []
+
+
+@needs_distributed
+def test_a_worker_that_is_killed_costs_nothing(many: Path) -> None:
+    images = list(find_images([str(many)], suffixes=SUFFIXES))
     with Run.create(Path("run"), SETTINGS.as_dict()) as run, connect("local:2", Work(SETTINGS)) as cluster:
-        pids = list(cluster._client.run(os.getpid).values())
+        address, pid = next(iter(cluster._client.run(os.getpid).items()))
         advanced: list[int] = []
 
         def advance(count: int) -> None:
             if not any(advanced) and count:
-                os.kill(pids[0], signal.SIGKILL)
+                assert cluster._client.processing()[address]
+                os.kill(pid, signal.SIGKILL)
             advanced.append(count)
 
+        os.kill(pid, signal.SIGSTOP)  # it is given work, and finishes none
         segmenter = Segmenter(run, SETTINGS)
         cluster.segment(segmenter, images, advance, len(images))
         segmenter.choose_square()
         segmenter.write_masks()
     assert sum(advanced) == len(images)
-    summary("photos", "-o", "plain")
+    summary("many", "-o", "plain")
     assert masks("run") == masks("plain")
     assert rows("run") == rows("plain")
 
@@ -352,9 +463,7 @@ def test_an_image_that_kills_its_workers_fails_alone(photos: Path) -> None:
     Path("deadly.py").write_text(DEADLY)
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50, preload="deadly.py"
-        ) as processes,
+        distributed.LocalCluster(n_workers=2, preload="deadly.py", **QUIET) as processes,
     ):
         found = summary("photos", "--cluster", processes.scheduler_address)
     assert (found["done"], found["failed"]) == (39, 2)
@@ -369,8 +478,8 @@ def test_an_image_that_kills_its_workers_fails_alone(photos: Path) -> None:
 
 @needs_distributed
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="a terminal of Windows interrupts otherwise")
-def test_ctrl_c_in_a_terminal_ends_all_processes_with_one_message(photos: Path) -> None:
-    arguments = ["segment", "photos", "--cluster", "local:2", *QUICK]
+def test_ctrl_c_in_a_terminal_ends_all_processes_with_one_message(many: Path) -> None:
+    arguments = ["segment", "many", "--cluster", "local:2", *QUICK]
     # Python alone would ignore Ctrl-C if the tests were started in the background.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
@@ -382,12 +491,14 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_with_one_message(photos: Path) 
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    wait_for(Path("iem-run/run.sqlite").exists)
+    wait_for(lambda: has_rows("iem-run"))
     os.killpg(process.pid, signal.SIGINT)
     output, message = process.communicate(timeout=60)  # until the last process has closed these
-    assert process.returncode == 130
+    assert process.returncode == 130, output + message
     assert output == b""
     assert re.fullmatch(
-        rb"interrupted: \d+ of 41 images are segmented; the same command continues\n", message
+        rb"interrupted: \d+ of 164 images are segmented; the same command continues\n", message
     )
-    assert summary("photos", "--cluster", "local:2")["done"] + len(masks("iem-run")) >= 40
+    continued = summary("many", "--cluster", "local:2")
+    assert 0 < continued["continued"] < 160
+    assert continued["done"] == len(masks("iem-run")) == 160

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import scenes
 from iem_xp import pseudo_labels as module
-from iem_xp.images import encode_mask, encode_png, fit_image, write_atomically
+from iem_xp.images import encode_mask, encode_png, fit_image, read_stamped, write_atomically
 from iem_xp.pseudo_labels import Curation, Exported, LabelError, export_labels, read_meta
 from iem_xp.runs.naming import Source
 from iem_xp.runs.records import Candidate, Entry
@@ -37,6 +37,7 @@ def add(
     mask: NDArray[np.bool_] | None = None,
     height: int = SIZE,
     width: int = SIZE,
+    stamped: bool = True,
 ) -> NDArray[np.uint8]:
     """Give a run one more image, which comes back; without `mask`, one that depends on the name."""
     rng = np.random.default_rng(list(os.fsencode(name)))
@@ -47,7 +48,8 @@ def add(
         mask = scenes.mask(rng, height, width)
     write_atomically(run.masks / source.mask, encode_mask(mask))
     candidate = Candidate(side=44, mask=mask, inpainting_error=error, updates=3)
-    run.record_done(Entry(source, width, height, seconds=0.1), candidate, float(mask.mean()))
+    stamp = read_stamped(source.path)[1] if stamped else None
+    run.record_done(Entry(source, width, height, seconds=0.1, stamp=stamp), candidate, float(mask.mean()))
     return image
 
 
@@ -194,7 +196,7 @@ def test_the_next_best_takes_the_place_of_what_cannot_be_read(run: Run) -> None:
         add(run, f"{i}.png", error=-i)
     photos = run.folder.parent / "photos"
     (photos / "0.png").unlink()
-    write_atomically(photos / "1.png", encode_png(np.zeros((SIZE, SIZE + 1, 3), np.uint8)))
+    write_atomically(photos / "1.png", encode_png(np.zeros((SIZE, SIZE, 3), np.uint8)))
     (run.masks / "3.png").write_bytes(b"no mask")
     write_atomically(run.masks / "4.png", encode_mask(np.zeros((SIZE + 1, SIZE), bool)))
     exported = export(run, top=3)
@@ -203,11 +205,21 @@ def test_the_next_best_takes_the_place_of_what_cannot_be_read(run: Run) -> None:
     causes = [failure.error for failure in exported.failed]
     for name, cause, given in zip(
         ("photos/0.png", "photos/1.png", "masks/3.png", "masks/4.png"),
-        ("No such file", "has another size", "not an image", "has another size"),
+        ("No such file", "has changed since", "not an image", "has another size"),
         causes,
         strict=True,
     ):
         assert f"{name}: {cause}" in given
+
+
+@pytest.mark.parametrize(("width", "exported"), [(SIZE, ["a.png", "b.png"]), (SIZE + 1, ["b.png"])])
+def test_of_an_image_without_digest_the_size_is_compared(run: Run, width: int, exported: list[str]) -> None:
+    add(run, "a.png", 0.7, stamped=False)
+    add(run, "b.png", 0.5)
+    changed = encode_png(np.zeros((SIZE, width, 3), np.uint8))
+    write_atomically(run.folder.parent / "photos" / "a.png", changed)
+    export(run)
+    assert exported_names(run) == exported
 
 
 def test_images_that_failed_are_no_labels(run: Run) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from tqdm import tqdm
 
 from iem_xp import segment as segment_array
 from iem_xp.engines import EngineOption
@@ -132,7 +133,9 @@ def command(
     folder = output or Path("iem-run")
     device = take_device(device) if cluster is None else _of_workers(device)
     check_engine(engine, device, settings)
-    others = connect(cluster, Work(settings, device, engine, batch_size)) if cluster is not None else None
+    others = None
+    if cluster is not None:
+        others = connect(cluster, Work(settings, device, engine, batch_size), _announce_cluster)
     with messages(folder):
         taken = take_inputs(inputs, folder, files_from, null, limit, share)
         summary = segment_folder(
@@ -154,6 +157,10 @@ def command(
     click.echo(json.dumps(summary) if as_json else _as_text(summary, settings))
     if summary["failed"] or taken.search.unreadable:
         sys.exit(1)
+
+
+def _announce_cluster(line: str) -> None:
+    tqdm.write(f"cluster: {line}", file=sys.stderr)
 
 
 def _of_workers(device: str) -> str:

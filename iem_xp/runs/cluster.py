@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
+from queue import Empty, SimpleQueue
 from typing import Any
 
+from iem_xp.contents import is_missing
+from iem_xp.engines import Announce
 from iem_xp.runs.finding import Found
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Advance, Segmenter
+from iem_xp.runs.processes import start_processes, without_interrupts
 from iem_xp.runs.remote import Result, Work, segment_part, unpacked
 from iem_xp.runs.scheduling import Part, Parts
 from iem_xp.runs.workers import Workers
@@ -25,14 +26,8 @@ _ANSWER = 10
 _WAIT = 60
 """Seconds in which a first worker has to come."""
 
-_LOCAL_CONFIG = {
-    # glibc would return memory at every turn, where NumPy takes it again for the next image.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
-    "distributed.worker.profile.enabled": False,
-    # A process that died is started again, however long that takes; it would be given up after 15 s.
-    "distributed.deploy.lost-worker-timeout": "8760h",
-}
-"""Held for as long as the processes."""
+_SILENCE = 5
+"""Seconds without a result after which workers are looked for."""
 
 
 class ClusterError(ValueError):
@@ -46,6 +41,8 @@ class Cluster:
     ----------
     client : distributed.Client
     work : Work
+    announce : callable, optional
+        Called with a line if there is no worker any more.
 
     Attributes
     ----------
@@ -56,11 +53,12 @@ class Cluster:
         Parts that were computed at a time: threads of the workers, or their GPUs.
     """
 
-    def __init__(self, client: Any, work: Work) -> None:
+    def __init__(self, client: Any, work: Work, announce: Announce = lambda line: None) -> None:
         self.device = work.device
         self.workers = 0
         self._client = client
         self._work = work
+        self._announce = announce
         self._resources = {"GPU": 1} if work.device == "gpu" else None
         self._slots: dict[str, int] = {}
         self._engines: set[str] = set()
@@ -81,13 +79,10 @@ class Cluster:
         try:
             self._client.wait_for_workers(1, timeout=_WAIT)
         except TimeoutError as error:
-            raise ClusterError(
-                f"no worker in {_WAIT} s; start some with: dask worker {self._client.scheduler.address}"
-            ) from error
+            raise ClusterError(f"no worker in {_WAIT} s; {self._remedy()}") from error
         except OSError as error:
             raise self._gone() from error
-        self._count_slots()
-        if not self.workers:
+        if not self._count_slots():
             raise ClusterError('no worker has a GPU; start them with: dask worker --resources "GPU=1" ...')
 
     def segment(
@@ -111,40 +106,42 @@ class Cluster:
         Raises
         ------
         ClusterError
-            If a worker cannot do the work.
+            If a worker cannot do the work, or its machine has not the images.
         ConnectionError
             If the scheduler goes away.
         """
-        from distributed import KilledWorker, as_completed
+        from distributed import KilledWorker
 
-        each = max(1, int(min(left, 10**9)) // self._count_slots())
+        each = max(1, int(min(left, 10**9)) // max(1, self._count_slots()))
         parts = Parts(segmenter.admitted(sources, advance), left)
-        sent: dict[str, Part] = {}
-        running = as_completed()
+        sent: dict[Any, Part] = {}
+        done: SimpleQueue[Any] = SimpleQueue()
 
         def send() -> None:
-            slots = self._count_slots()
+            slots = max(1, self._count_slots())
             while (part := parts.take(slots)) is not None:
                 future = self._client.submit(
                     segment_part, self._work, part.sources, each, pure=False, resources=self._resources
                 )
-                sent[future.key] = part
-                running.add(future)
+                sent[future] = part
+                future.add_done_callback(done.put)
 
         with segmenter.recorder as writer, Workers(segmenter.workers) as workers:
             send()
-            for future in running:
-                part = sent.pop(future.key)
+            while sent:
+                future = self._wait(done)
+                part = sent.pop(future)
                 try:
                     result: Result = future.result()
                 except KilledWorker:
                     again = parts.lost(part)
-                    result = Result([] if again else [_deadly(part.sources[0])], None)
+                    result = Result([] if again else [_deadly(part.sources[0])])
                 except Exception as error:
                     if future.status == "error":
                         raise ClusterError(f"a worker failed: {error}") from error
                     raise self._gone() from error
                 else:
+                    _check_place(part, result)
                     parts.returned(part)
                 del future  # the worker may forget the result
                 try:
@@ -152,6 +149,17 @@ class Cluster:
                 finally:
                     self._take(result, segmenter, writer, workers, advance)
             workers.wait(below=1)
+
+    def _wait(self, done: SimpleQueue[Any]) -> Any:
+        """Wait for a task to be done; say so if it turns out, twice in a row, that there is no worker."""
+        gone = 0
+        while True:
+            try:
+                return done.get(timeout=_SILENCE)
+            except Empty:
+                gone = 0 if self._count_slots() else gone + 1
+            if gone == 2:
+                self._announce(f"no worker is left; {self._remedy()}")
 
     def _take(
         self, result: Result, segmenter: Segmenter, writer: Writer, workers: Workers, advance: Advance
@@ -175,10 +183,23 @@ class Cluster:
             raise self._gone() from error
         slots = sum(min(count, self._slots.get(name, count)) for name, count in threads.items())
         self.workers = max(self.workers, slots)
-        return max(1, slots)
+        return slots
+
+    def _remedy(self) -> str:
+        return f"start some with: dask worker {self._client.scheduler.address}"
 
     def _gone(self) -> ConnectionError:
         return ConnectionError(f"the scheduler {self._client.scheduler.address} is gone")
+
+
+def _check_place(part: Part, result: Result) -> None:
+    """Refuse a worker that finds none of its images, if they are here; it would soon have had them all."""
+    if result.without is None or is_missing(path := part.sources[0].path):
+        return
+    raise ClusterError(
+        f"the worker on {result.without} has no {path}, nor any other image of its part; paths have to "
+        "be the same on every machine: use a shared file system"
+    )
 
 
 def _deadly(source: Source) -> Found:
@@ -186,7 +207,7 @@ def _deadly(source: Source) -> Found:
 
 
 @contextmanager
-def connect(address: str, work: Work) -> Iterator[Cluster]:
+def connect(address: str, work: Work, announce: Announce = lambda line: None) -> Iterator[Cluster]:
     """Connect to a cluster, or start processes on this machine, which end with the block.
 
     Parameters
@@ -194,6 +215,8 @@ def connect(address: str, work: Work) -> Iterator[Cluster]:
     address : str
         Of a ``dask scheduler``, as ``tcp://host:8786``, or ``local:N`` for N processes here.
     work : Work
+    announce : callable, optional
+        Called with a line if, later on, there is no worker any more.
 
     Raises
     ------
@@ -212,8 +235,8 @@ def connect(address: str, work: Work) -> Iterator[Cluster]:
     with _silence(), ExitStack() as stack:
         if kind == "local":
             # Interrupts wait until the processes are there, and their end is seen to.
-            with _without_interrupts():
-                client = stack.enter_context(Client(stack.enter_context(_processes(int(count)))))
+            with without_interrupts():
+                client = stack.enter_context(Client(stack.enter_context(start_processes(int(count)))))
         else:
             try:
                 client = stack.enter_context(Client(address, timeout=_ANSWER))
@@ -221,54 +244,9 @@ def connect(address: str, work: Work) -> Iterator[Cluster]:
                 raise ClusterError(
                     f"--cluster {address}: no scheduler answers; start one with: dask scheduler"
                 ) from error
-        cluster = Cluster(client, work)
+        cluster = Cluster(client, work, announce)
         cluster.wait_for_workers()
         yield cluster
-
-
-@contextmanager
-def _processes(count: int) -> Iterator[Any]:
-    import dask
-    from distributed import LocalCluster
-
-    with (
-        dask.config.set(_LOCAL_CONFIG),
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            memory_limit=None,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        ) as processes,
-    ):
-        yield processes
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Put off Ctrl-C and SIGTERM until the end of the block, and keep them from processes that it starts.
-
-    A terminal sends Ctrl-C to all processes; this one ends the others, in order.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers = [signal.signal(number, lambda number, frame: came.append(number)) for number in numbers]
-    mask = None
-    if hasattr(signal, "pthread_sigmask"):  # not on Windows
-        resource_tracker.ensure_running()  # started later, in whatever thread, it would undo the mask there
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        yield
-    finally:
-        if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in zip(numbers, handlers, strict=True):
-            signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
 
 
 @contextmanager

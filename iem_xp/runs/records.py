@@ -99,6 +99,8 @@ class Ranked(NamedTuple):
         L_inp of the mask.
     init_side : int
         Side of the initial square.
+    digest : bytes or None
+        Of the image's contents, as in `Stamp`; None if that is not known.
     """
 
     source: Source
@@ -106,6 +108,7 @@ class Ranked(NamedTuple):
     height: int
     inpainting_error: float
     init_side: int
+    digest: bytes | None
 
 
 class Failure(NamedTuple):

@@ -12,6 +12,7 @@ import numpy as np
 
 import iem_xp
 from iem_xp.arrays import DeviceError
+from iem_xp.contents import is_missing
 from iem_xp.decoding import limit_pixels, pixel_limit
 from iem_xp.devices import resolve_device
 from iem_xp.engines import EngineError, EngineOption
@@ -48,10 +49,21 @@ class Work:
 
 
 class Result(NamedTuple):
-    """What a task returns: what was found of its images, packed, and the engine that computed, if any did."""
+    """What a task returns.
+
+    Attributes
+    ----------
+    found : list of Found
+        What was found of its images, packed.
+    engine : str, optional
+        What computed, if anything did.
+    without : str, optional
+        The worker's machine, if it has none of the images.
+    """
 
     found: list[Found]
-    engine: str | None
+    engine: str | None = None
+    without: str | None = None
 
 
 class WorkerError(RuntimeError):
@@ -118,7 +130,8 @@ def _segment_part(work: Work, sources: Sequence[Source], left: int) -> Result:
 
     with finder.open_workers() as workers:
         finder.find(_until_closing(sources, worker), workers, take, prepare)
-    return Result(found, method.engine)
+    missing = all(one.entry is None and is_missing(one.source.path) for one in found)
+    return Result(found, method.engine, socket.gethostname() if missing else None)
 
 
 @lru_cache(maxsize=1)

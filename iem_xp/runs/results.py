@@ -122,7 +122,7 @@ class Results:
     def ranked(self) -> Iterator[Ranked]:
         """Iterate over the images that are done, from the highest inpainting error; ties by mask's name."""
         query = (
-            "SELECT path, mask, shard, width, height, inpainting_error, init_side FROM images"
+            "SELECT path, mask, shard, width, height, inpainting_error, init_side, digest FROM images"
             " WHERE status = 'done' ORDER BY inpainting_error DESC, mask"
         )
         for path, mask, shard, *known in self._database.execute(query):

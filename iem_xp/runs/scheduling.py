@@ -40,7 +40,8 @@ class Parts:
     sources : iterable of Source
         Taken as parts are.
     left : float, optional
-        How many these are, if that is known.
+        How many these are. If that is not known all parts are small: for a large one of a list that goes on
+        for ever, all others would wait.
     """
 
     def __init__(self, sources: Iterable[Source], left: float = math.inf) -> None:
@@ -69,6 +70,8 @@ class Parts:
         return None
 
     def _size(self, slots: int) -> int:
+        if math.isinf(self._left):
+            return SMALLEST
         return int(min(LARGEST, max(SMALLEST, self._left / (_SHARE * slots))))
 
     def returned(self, part: Part) -> None:
