@@ -8,6 +8,7 @@ import lzma
 import os
 import tarfile
 import threading
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -83,6 +84,62 @@ def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
     archive = open_archive(path)
     assert list(archive.names()) == ["0.jpg"]
     assert archive.damage == "is damaged at byte 1,024; the files before are read"
+
+
+def pax_member(headers: dict[str, str], name: str = "b.jpg") -> bytes:
+    member = tarfile.TarInfo(name)
+    member.pax_headers = headers
+    return member.tobuf(tarfile.PAX_FORMAT)
+
+
+def long_names(count: int) -> bytes:
+    member = tarfile.TarInfo("././@LongLink")
+    member.type = tarfile.GNUTYPE_LONGNAME
+    return member.tobuf(tarfile.GNU_FORMAT) * count
+
+
+def sized(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    member = tarfile.TarInfo("b.jpg")
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+IMPOSSIBLE = {
+    "a map of holes that is none": pax_member({"GNU.sparse.map": "x,y"}),
+    "a size that no file has": sized(1 << 70),
+    "headers of headers of headers": long_names(1500) + sized(0),
+    "a size that leads back": pax_member({"size": "-1536"}),
+    "a size that leads back to itself": sized(-512),
+    "a size that would be all the rest": pax_member({"size": "-1"}),
+    "a negative header": sized(-512, tarfile.XHDTYPE),
+    "a header larger than memory": sized(1 << 40, tarfile.GNUTYPE_LONGNAME),
+}
+
+
+@pytest.mark.parametrize("header", [pytest.param(header, id=name) for name, header in IMPOSSIBLE.items()])
+def test_a_tar_archive_with_an_impossible_header_gives_the_files_before(
+    tmp_path: Path, header: bytes
+) -> None:
+    path = make_tar(tmp_path / "a.tar", {"a.jpg": b"first"})
+    good = path.read_bytes()[:1024]
+    path.write_bytes(good + header + good.replace(b"a.jpg", b"c.jpg") + bytes(1024))
+    archive = open_archive(path)
+    assert archive.damage is not None
+    assert archive.damage.endswith("; the files before are read")
+    assert archive.read("a.jpg") == b"first"
+    assert "c.jpg" not in archive.names()
+    if "b.jpg" in archive.names():
+        with pytest.raises(ArchiveError, match="more than an image"):
+            archive.read("b.jpg")
+
+
+@pytest.mark.parametrize("header", [pytest.param(header, id=name) for name, header in IMPOSSIBLE.items()])
+def test_a_tar_archive_that_begins_with_an_impossible_header_is_damaged_or_none(
+    tmp_path: Path, header: bytes
+) -> None:
+    (tmp_path / "a.tar").write_bytes(header + bytes(1024))
+    with suppress(ArchiveError):
+        assert open_archive(tmp_path / "a.tar").damage is not None
 
 
 def test_an_archive_that_lacks_its_end_alone_is_whole(tmp_path: Path) -> None:
