@@ -210,6 +210,52 @@ def test_a_parquet_file_has_its_rows_by_their_numbers(tmp_path: Path) -> None:
             archive.read(name)
 
 
+def test_a_small_parquet_file_takes_little_memory_whatever_it_decodes_to(tmp_path: Path) -> None:
+    path = make_parquet(tmp_path / "a.parquet", [bytes(4_000_000)] * 50, rows_per_group=50)
+    assert path.stat().st_size < 1_000_000
+    before = pa.total_allocated_bytes()
+    archive = open_archive(path)
+    assert all(len(archive.read(name)) == 4_000_000 for name in archive.names())
+    assert pa.total_allocated_bytes() - before < 60_000_000
+
+
+def test_of_parquet_files_only_the_one_read_last_keeps_rows(tmp_path: Path) -> None:
+    rows: list[bytes | None] = [os.urandom(1_000_000) for _ in range(4)]
+    archives = [
+        open_archive(make_parquet(tmp_path / f"{i}.parquet", rows, rows_per_group=4)) for i in range(4)
+    ]
+    before = pa.total_allocated_bytes()
+    for archive in archives:
+        assert [archive.read(name) for name in archive.names()] == rows
+    assert pa.total_allocated_bytes() - before < 8_000_000
+
+
+@pytest.mark.parametrize("kept", [0, 2_500, 1 << 25])
+def test_rows_of_a_parquet_file_are_read_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr("iem_xp.archives.parquet._KEPT", kept)
+    rows: list[bytes | None] = [os.urandom(1_000) for _ in range(12)]
+    archive = open_archive(make_parquet(tmp_path / "a.parquet", rows, rows_per_group=5))
+    for number in (0, 1, 3, 2, 4, 0, 11, 10, 9, 5, 6, 4, 3):
+        assert archive.read(f"{number:06d}") == rows[number]
+
+
+def test_no_value_of_a_database_or_table_is_larger_than_an_image_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iem_xp.archives.base.LARGEST", 2_000)
+    make_lmdb(tmp_path / "db", {b"000000": bytes(5_000), b"000001": bytes(1_000)})
+    for path in (
+        make_parquet(tmp_path / "a.parquet", [bytes(5_000), bytes(1_000)]),
+        tmp_path / "db/data.mdb",
+    ):
+        archive = open_archive(path)
+        assert archive.read("000001") == bytes(1_000)
+        with pytest.raises(ArchiveError, match="more than an image"):
+            archive.read("000000")
+
+
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
