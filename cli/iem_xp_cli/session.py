@@ -18,6 +18,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from iem_xp.archives.base import LARGEST, too_large
 from iem_xp.engines import EngineOption
 from iem_xp.images import ImageError, Mask, Pixels, encode_mask, read_image
 from iem_xp.runs.cluster import Cluster, ClusterError
@@ -95,7 +96,10 @@ def mask_stream(settings: Settings, find: Callable[[Pixels], Mask]) -> None:
     `find` makes a working mask, bool (h, w), of a working image, uint8 (h, w, 3).
     """
     try:
-        photograph = read_image(sys.stdin.buffer.read())
+        data = sys.stdin.buffer.read(LARGEST + 1)
+        if objection := too_large(len(data)):
+            raise ImageError(objection)
+        photograph = read_image(data)
     except ImageError as error:
         raise click.ClickException(f"standard input: {error}") from error
     for note in photograph.notes:
