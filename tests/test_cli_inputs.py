@@ -206,6 +206,11 @@ def test_a_list_from_standard_input() -> None:
     assert "none.png: No such file" in with_gone.stderr
 
 
+def test_a_list_whose_paths_end_with_nul_needs_to_be_said_to_be_one() -> None:
+    refused = segment("--files-from", "-", stdin=b"photos/cat.png\0photos/cell.png\0", status=2)
+    assert "line 1 of the list has a NUL; if paths end with NUL, use -0" in refused.stderr
+
+
 def wait_for(condition: Any) -> None:
     for _ in range(6000):
         if condition():

@@ -347,6 +347,37 @@ def test_a_stream_names_images_folders_archives_and_what_is_missing(here: Path) 
     assert streamed(b"") == {}
 
 
+@pytest.mark.parametrize(
+    ("data", "ending", "cause"),
+    [
+        (b"a.png\nb.png\0c.png\0", b"\n", "line 2 of the list has a NUL; if paths end with NUL, use -0"),
+        (b"a.png\n\n" + b"x" * 70_000 + b"\n", b"\n", "path 3 of the list is longer than any"),
+        (b"a.png\0" + b"x\n" * 40_000, b"\0", "path 2 of the list is longer than any"),
+    ],
+)
+def test_a_stream_of_what_is_no_path_is_refused_where_that_is(data: bytes, ending: bytes, cause: str) -> None:
+    touch("a.png")
+    images = iter(stream_images(io.BytesIO(data), suffixes=SUFFIXES, ending=ending))
+    assert next(images).path.name == "a.png"
+    with pytest.raises(SourceError, match=cause):
+        list(images)
+
+
+def test_a_list_without_an_end_is_not_read_on() -> None:
+    class Endless(io.BytesIO):
+        blocks = 0
+
+        def read1(self, size: int | None = -1) -> bytes:
+            self.blocks += 1
+            return b"/x\0" * 1_000
+
+    for ending in (b"\n", b"\1"):
+        file = Endless()
+        with pytest.raises(SourceError, match="of the list"):
+            list(stream_images(file, suffixes=SUFFIXES, ending=ending))
+        assert file.blocks < 30
+
+
 def test_a_stream_is_read_no_further_than_its_images_are_asked_for() -> None:
     touch("a.png", "b.png")
     end, start = os.pipe()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path, PurePath
 from typing import BinaryIO, NamedTuple
 
@@ -14,6 +15,7 @@ from iem_xp.runs.naming import Source
 from iem_xp.runs.sources import ImageSearch, is_hidden, is_image
 
 _BLOCK = 1 << 16
+_LONGEST_PATH = 1 << 16
 
 
 class SourceError(ValueError):
@@ -102,7 +104,7 @@ def stream_images(
     -------
     ImageSearch
         Iterable of `Source`. Masks are named as by `find_images`, relative to the current folder or, outside
-        of it, to the root of the file system.
+        of it, to the root of the file system. It raises a SourceError where what is listed is no path.
     """
     paths = (os.path.abspath(os.fsdecode(path)) for path in _split(file, ending))
     suffixes = frozenset(suffix.lower() for suffix in suffixes)
@@ -180,14 +182,22 @@ def _read_list(file: str) -> _Expanded:
 def _split(file: BinaryIO, ending: bytes) -> Iterator[bytes]:
     """Iterate over what a file holds between endings, as soon as it is there."""
 
-    def trim(path: bytes) -> bytes:
-        return path.removesuffix(b"\r") if ending == b"\n" else path
+    def check(path: bytes, number: int) -> bytes:
+        if ending == b"\n":
+            if b"\0" in path:
+                raise SourceError(f"line {number} of the list has a NUL; if paths end with NUL, use -0")
+            path = path.removesuffix(b"\r")
+        if len(path) > _LONGEST_PATH:
+            raise SourceError(f"path {number} of the list is longer than any, of more than 64 KiB")
+        return path
 
-    rest = b""
+    number, rest = 1, b""
     while block := file.read1(_BLOCK):  # type: ignore[attr-defined]
         *complete, rest = (rest + block).split(ending)
-        yield from filter(None, map(trim, complete))
-    yield from filter(None, [trim(rest)])
+        yield from filter(None, map(check, complete, count(number)))
+        number += len(complete)
+        check(rest, number)  # before it grows
+    yield from filter(None, [check(rest, number)])
 
 
 def _is_below(path: str, folder: str | None) -> bool:
