@@ -264,6 +264,21 @@ def test_patterns_and_lists_name_archives_and_what_is_in_them() -> None:
     assert list(found("a.tar/2.jpg")) == ["a.tar/2.jpg"]
 
 
+def test_what_is_named_in_an_archive_has_the_mask_that_the_whole_archive_gives_it() -> None:
+    names = ("twin.jpg", "twin.png", "sub/one.jpg", "sub/one.png", "sub/deep/two.jpg", "no.heic")
+    make_tar(Path("a.tar"), members(*names))
+    make_lmdb(Path("db"), {b"k.jpg": b"x", b"k.png": b"x"})
+    for archive, whole in {"a.tar": "a.tar", "db/data.mdb": "db"}.items():
+        expected = found(whole)
+        assert len(expected) >= 2
+        Path("all.txt").write_text(archive)
+        for path, mask in expected.items():
+            assert found(path) == {path: mask}
+            assert streamed(path.encode())[path] == streamed(archive.encode())[path]
+            Path("one.txt").write_text(path)
+            assert found("one.txt")[path] == found("all.txt")[path]
+
+
 def test_the_order_of_an_archive_is_kept_and_its_masks_are_distinct() -> None:
     make_tar(Path("a.tar"), members("z/1.jpg", "a.jpg", "z/1.png", "a.png/x.jpg", "../z/1.jpg", "/z/2.jpg"))
     names = {name.removeprefix("a.tar/"): mask for name, mask in found("a.tar").items()}

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO, NamedTuple
 
 from iem_xp.archives import lmdb
-from iem_xp.archives.opening import find_member, is_archive
+from iem_xp.archives.opening import find_archive, find_member, is_archive
 from iem_xp.runs.naming import Source
 from iem_xp.runs.sources import ImageSearch, is_hidden, is_image
 
@@ -135,8 +135,8 @@ def _expand(given: str, suffixes: frozenset[str], exclude: str | None, left_out:
         if path.lower().endswith(".txt"):
             return _read_list(given)
         return _Expanded([path], path if is_archive(path) else os.path.dirname(path))
-    if find_member(path):
-        return _Expanded([path], os.path.dirname(path))
+    if member := find_member(path):
+        return _Expanded([path], str(member.archive))
     if any(character in given for character in "*?["):
         return _match(given, suffixes, exclude, left_out)
     raise SourceError(f"{given!r}: no such file or folder")
@@ -176,7 +176,10 @@ def _read_list(file: str) -> _Expanded:
     paths = [os.path.abspath(line) for line in lines if line.strip() and not line.startswith("#")]
     if not paths:
         raise SourceError(f"{file!r}: lists no path")
-    return _Expanded(paths, os.path.commonpath({os.path.dirname(path) for path in paths}))
+    folders = {os.path.dirname(path) for path in paths}
+    archives = {folder: find_archive(folder) for folder in folders}
+    roots = {folder if archive is None else os.path.dirname(archive) for folder, archive in archives.items()}
+    return _Expanded(paths, os.path.commonpath(roots))
 
 
 def _split(file: BinaryIO, ending: bytes) -> Iterator[bytes]:
