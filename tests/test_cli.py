@@ -179,7 +179,7 @@ def test_the_run_inside_the_input_folder_is_not_read_back() -> None:
 def test_files_that_are_no_images_are_counted() -> None:
     Path("photos/notes.md").touch()
     Path("photos/more.md").touch()
-    assert "not images, left out: 2 .md" in segment("photos").stderr
+    assert "not images, left out: 2 x .md" in segment("photos").stderr
 
 
 # ---- What comes out

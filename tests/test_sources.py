@@ -57,6 +57,24 @@ def test_what_is_no_image_is_left_out_and_counted() -> None:
     assert images.left_out == {".txt": 2, "": 1}
 
 
+def test_suffixes_that_each_file_has_of_its_own_are_of_one_kind() -> None:
+    numbered = [f"img.{i}" for i in range(150)]
+    hashed = [f"img.{i:040x}" for i in range(150)]
+    short = [f"img.x{i}" for i in range(150)]
+    touch(*(f"imgs/{name}" for name in (*numbered, *hashed, *short, "a.png", "a.txt", "b.txt")))
+    make_tar(Path("imgs/a.tar"), dict.fromkeys([*numbered, *hashed, *(f"y.y{i}" for i in range(150))], b""))
+    for given in ("imgs", "imgs/*"):
+        images = search(given)
+        assert images.count() == 1
+        assert images.left_out.total() == 902
+        assert len(images.left_out) <= 101
+        assert images.left_out["other suffixes"] >= 600
+    Path("imgs/a.png").unlink()
+    with pytest.raises(SourceError, match=r"left out .* x \.\w+, \d+ x other suffixes$") as caught:
+        search("imgs")
+    assert len(str(caught.value)) < 400
+
+
 def test_a_file_named_explicitly_is_tried_whatever_its_suffix() -> None:
     touch("a.heic", ".b.png", "c")
     assert found("a.heic", ".b.png", "c") == {"a.heic": "a.heic.png", ".b.png": ".b.png.png", "c": "c.png"}

@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from iem_xp.archives import lmdb
 from iem_xp.archives.opening import find_archive, find_member, is_archive
+from iem_xp.runs.kinds import count_kind, describe_kinds
 from iem_xp.runs.naming import Source
 from iem_xp.runs.sources import ImageSearch, is_hidden, is_image
 
@@ -161,7 +162,7 @@ def _match(pattern: str, suffixes: frozenset[str], exclude: str | None, left_out
         if is_image(match.name, suffixes) or is_archive(match) or match.is_dir():
             paths.append(str(match))
         else:
-            left_out[match.suffix.lower()] += 1
+            count_kind(left_out, match.suffix.lower())
     return _Expanded(paths, str(root))
 
 
@@ -211,8 +212,7 @@ def _nothing_found(search: ImageSearch, inputs: Sequence[str], suffixes: frozens
     lines = [f"no image found in {', '.join(map(repr, inputs)) or 'no input at all'}"]
     lines.append(f"looked for {', '.join(sorted(suffixes))}")
     if search.left_out:
-        counts = ", ".join(f"{n} x {suffix or 'no suffix'}" for suffix, n in search.left_out.most_common(5))
-        lines.append(f"left out {counts}")
+        lines.append(f"left out {describe_kinds(search.left_out)}")
     lines += [f"is a run, not searched: {folder}" for folder in search.runs[:5]]
     lines += [f"cannot search: {error}" for error in search.unreadable[:5]]
     return "; ".join(lines)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 
 from iem_xp.archives.base import Archive, ArchiveError
 from iem_xp.archives.opening import OPEN, Member, find_member, is_archive, open_archive
+from iem_xp.runs.kinds import count_kind
 from iem_xp.runs.naming import Source, long_name, mask_names, short_name
 from iem_xp.runs.results import FILE
 
@@ -35,7 +36,7 @@ class ImageSearch:
     Attributes
     ----------
     left_out : Counter of str
-        Files met so far in folders and archives that are no images, counted by lower-case suffix.
+        Files met so far in folders and archives that are no images, counted by suffix as `count_kind` does.
     unreadable : list of OSError
         Folders and archives met so far that could not be searched, or not all of them.
     runs : list of str
@@ -157,14 +158,15 @@ class ImageSearch:
         if not archive.has_suffixes:
             return ((name, long_name(name)) for name in archive.names())
         found, left_out = _images_in(archive, self._suffixes)
-        self.left_out.update(left_out)
+        for suffix, number in left_out.items():
+            count_kind(self.left_out, suffix, number)
         return found.items()
 
     def _is_image(self, name: str) -> bool:
         return is_image(name, self._suffixes)
 
     def _leave_out(self, name: str) -> None:
-        self.left_out[_suffix(name)] += 1
+        count_kind(self.left_out, _suffix(name))
 
     def _member_mask(self, member: Member) -> str:
         """Mask of a member named explicitly: that which a search of its archive would give it."""
@@ -213,7 +215,7 @@ def _images_in(archive: Archive, suffixes: frozenset[str]) -> tuple[dict[str, st
         if is_image(last, suffixes):
             folders[folder].append(last)
         else:
-            others[_suffix(last)] += 1
+            count_kind(others, _suffix(last))
     inside: defaultdict[str, set[str]] = defaultdict(set)
     for folder in folders:
         while folder:
