@@ -29,7 +29,9 @@ _STRIP = 1 << 22
 _SCANS = 500
 """Scans of a JPEG: one of a few bytes takes as long as the whole image, and no photograph has a hundred."""
 
-_MARKER = re.compile(rb"\xff[\x01-\xcf\xd9-\xfe]")
+_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+"""Those that a length follows, and the end. Others have none, or libjpeg does not heed it."""
+
 _END, _SCAN = 0xD9, 0xDA
 
 _ORIENTATION, _BITS = 0x0112, 0x0102  # tags of EXIF and TIFF

@@ -8,6 +8,7 @@ import lzma
 import os
 import tarfile
 import threading
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -85,6 +86,62 @@ def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
     assert archive.damage == "is damaged at byte 1,024; the files before are read"
 
 
+def pax_member(headers: dict[str, str], name: str = "b.jpg") -> bytes:
+    member = tarfile.TarInfo(name)
+    member.pax_headers = headers
+    return member.tobuf(tarfile.PAX_FORMAT)
+
+
+def long_names(count: int) -> bytes:
+    member = tarfile.TarInfo("././@LongLink")
+    member.type = tarfile.GNUTYPE_LONGNAME
+    return member.tobuf(tarfile.GNU_FORMAT) * count
+
+
+def sized(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    member = tarfile.TarInfo("b.jpg")
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+IMPOSSIBLE = {
+    "a map of holes that is none": pax_member({"GNU.sparse.map": "x,y"}),
+    "a size that no file has": sized(1 << 70),
+    "headers of headers of headers": long_names(1500) + sized(0),
+    "a size that leads back": pax_member({"size": "-1536"}),
+    "a size that leads back to itself": sized(-512),
+    "a size that would be all the rest": pax_member({"size": "-1"}),
+    "a negative header": sized(-512, tarfile.XHDTYPE),
+    "a header larger than memory": sized(1 << 40, tarfile.GNUTYPE_LONGNAME),
+}
+
+
+@pytest.mark.parametrize("header", [pytest.param(header, id=name) for name, header in IMPOSSIBLE.items()])
+def test_a_tar_archive_with_an_impossible_header_gives_the_files_before(
+    tmp_path: Path, header: bytes
+) -> None:
+    path = make_tar(tmp_path / "a.tar", {"a.jpg": b"first"})
+    good = path.read_bytes()[:1024]
+    path.write_bytes(good + header + good.replace(b"a.jpg", b"c.jpg") + bytes(1024))
+    archive = open_archive(path)
+    assert archive.damage is not None
+    assert archive.damage.endswith("; the files before are read")
+    assert archive.read("a.jpg") == b"first"
+    assert "c.jpg" not in archive.names()
+    if "b.jpg" in archive.names():
+        with pytest.raises(ArchiveError, match="more than an image"):
+            archive.read("b.jpg")
+
+
+@pytest.mark.parametrize("header", [pytest.param(header, id=name) for name, header in IMPOSSIBLE.items()])
+def test_a_tar_archive_that_begins_with_an_impossible_header_is_damaged_or_none(
+    tmp_path: Path, header: bytes
+) -> None:
+    (tmp_path / "a.tar").write_bytes(header + bytes(1024))
+    with suppress(ArchiveError):
+        assert open_archive(tmp_path / "a.tar").damage is not None
+
+
 def test_an_archive_that_lacks_its_end_alone_is_whole(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "a.tar")
     with tarfile.open(path) as tar:
@@ -151,6 +208,52 @@ def test_a_parquet_file_has_its_rows_by_their_numbers(tmp_path: Path) -> None:
     for name, cause in {"000003": "no bytes", "000005": "no row", "../x": "no row", "-1": "no row"}.items():
         with pytest.raises(ArchiveError, match=cause):
             archive.read(name)
+
+
+def test_a_small_parquet_file_takes_little_memory_whatever_it_decodes_to(tmp_path: Path) -> None:
+    path = make_parquet(tmp_path / "a.parquet", [bytes(4_000_000)] * 50, rows_per_group=50)
+    assert path.stat().st_size < 1_000_000
+    before = pa.total_allocated_bytes()
+    archive = open_archive(path)
+    assert all(len(archive.read(name)) == 4_000_000 for name in archive.names())
+    assert pa.total_allocated_bytes() - before < 60_000_000
+
+
+def test_of_parquet_files_only_the_one_read_last_keeps_rows(tmp_path: Path) -> None:
+    rows: list[bytes | None] = [os.urandom(1_000_000) for _ in range(4)]
+    archives = [
+        open_archive(make_parquet(tmp_path / f"{i}.parquet", rows, rows_per_group=4)) for i in range(4)
+    ]
+    before = pa.total_allocated_bytes()
+    for archive in archives:
+        assert [archive.read(name) for name in archive.names()] == rows
+    assert pa.total_allocated_bytes() - before < 8_000_000
+
+
+@pytest.mark.parametrize("kept", [0, 2_500, 1 << 25])
+def test_rows_of_a_parquet_file_are_read_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr("iem_xp.archives.parquet._KEPT", kept)
+    rows: list[bytes | None] = [os.urandom(1_000) for _ in range(12)]
+    archive = open_archive(make_parquet(tmp_path / "a.parquet", rows, rows_per_group=5))
+    for number in (0, 1, 3, 2, 4, 0, 11, 10, 9, 5, 6, 4, 3):
+        assert archive.read(f"{number:06d}") == rows[number]
+
+
+def test_no_value_of_a_database_or_table_is_larger_than_an_image_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iem_xp.archives.base.LARGEST", 2_000)
+    make_lmdb(tmp_path / "db", {b"000000": bytes(5_000), b"000001": bytes(1_000)})
+    for path in (
+        make_parquet(tmp_path / "a.parquet", [bytes(5_000), bytes(1_000)]),
+        tmp_path / "db/data.mdb",
+    ):
+        archive = open_archive(path)
+        assert archive.read("000001") == bytes(1_000)
+        with pytest.raises(ArchiveError, match="more than an image"):
+            archive.read("000000")
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,14 @@ def test_standard_input_that_is_no_image_is_an_error_and_writes_nothing() -> Non
     assert b"Traceback" not in piped.stderr
 
 
+def test_standard_input_that_is_larger_than_any_image_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("iem_xp.archives.base", "iem_xp_cli.session"):
+        monkeypatch.setattr(f"{place}.LARGEST", 1_000)
+    result = CliRunner().invoke(cli, ["segment", "-", *QUICK], input=Path("photos/cat.png").read_bytes())
+    assert result.exit_code == 1
+    assert "standard input: has 1,001 bytes, more than an image" in result.stderr
+
+
 @pytest.mark.parametrize("more", [["photos"], ["-o", "x"], ["--json"], ["--cutout"], ["--limit", "3"]])
 def test_standard_input_goes_alone(more: list[str]) -> None:
     assert "- reads one image" in segment("-", *more, status=2).stderr
@@ -171,7 +179,7 @@ def test_the_run_inside_the_input_folder_is_not_read_back() -> None:
 def test_files_that_are_no_images_are_counted() -> None:
     Path("photos/notes.md").touch()
     Path("photos/more.md").touch()
-    assert "not images, left out: 2 .md" in segment("photos").stderr
+    assert "not images, left out: 2 x .md" in segment("photos").stderr
 
 
 # ---- What comes out

@@ -206,6 +206,31 @@ def test_a_list_from_standard_input() -> None:
     assert "none.png: No such file" in with_gone.stderr
 
 
+def test_a_list_whose_paths_end_with_nul_needs_to_be_said_to_be_one() -> None:
+    refused = segment("--files-from", "-", stdin=b"photos/cat.png\0photos/cell.png\0", status=2)
+    assert "line 1 of the list has a NUL; if paths end with NUL, use -0" in refused.stderr
+
+
+def test_nothing_in_a_name_reaches_the_terminal_as_a_command(here: Path) -> None:
+    evil = "a.\x1b]0;b\x07"
+    make_tar(here / "a.tar", {f"x{evil}": b"", f"{evil}.png": b"no image", "cat.png": PHOTOS["cat.png"]})
+    (here / f"photos/{evil}.tar").write_bytes(b"no archive")
+    told = [segment("a.tar", "photos", "-o", "run", status=1).stderr]
+    make_tar(here / "b.tar", {f"x{evil}": b""})
+    told.append(segment("b.tar", status=2).stderr)
+    (here / evil / "run.sqlite").mkdir(parents=True)
+    told.append(segment("photos", "-o", evil, status=2).stderr)
+    for number in (1, 2):
+        (here / f"photos/{evil}.png").write_bytes(PHOTOS["cat.png"] + b" " * number)
+        segment("photos", "-o", f"part{number}", status=1)
+    merged = CliRunner().invoke(cli, ["merge", "part1", "part2"])
+    assert merged.exit_code == 2
+    told.append(merged.stderr)
+    for text in told:
+        assert "\x1b" not in text
+        assert r".\x1b]0;b\x07" in text
+
+
 def wait_for(condition: Any) -> None:
     for _ in range(6000):
         if condition():

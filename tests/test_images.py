@@ -388,6 +388,15 @@ def test_a_jpeg_of_scans_without_end_is_refused_and_not_decoded():
     assert np.array_equal(read_image(data + data[start:-2] * 600).pixels, read_image(data).pixels)
 
 
+@pytest.mark.parametrize("marker", [b"\xff\x01", b"\xff\x10", b"\xff\xd3", b"\xff\xd8"])
+def test_no_scans_hide_behind_a_marker_that_has_no_length(marker):
+    data = encode(RGB, "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    scan = data[start : start + 10]
+    with pytest.raises(ImageError, match="more than 500 scans"):
+        read_image(data[:-2] + marker + scan * 600 + data[-2:])
+
+
 def test_an_image_without_pixels_is_refused():
     with pytest.raises(ImageError, match=r"has no pixels|cannot be decoded|not an image"):
         read_image(b"GIF89a" + bytes(7) + b"," + bytes(9) + b"\2\0;")

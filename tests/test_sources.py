@@ -57,6 +57,24 @@ def test_what_is_no_image_is_left_out_and_counted() -> None:
     assert images.left_out == {".txt": 2, "": 1}
 
 
+def test_suffixes_that_each_file_has_of_its_own_are_of_one_kind() -> None:
+    numbered = [f"img.{i}" for i in range(150)]
+    hashed = [f"img.{i:040x}" for i in range(150)]
+    short = [f"img.x{i}" for i in range(150)]
+    touch(*(f"imgs/{name}" for name in (*numbered, *hashed, *short, "a.png", "a.txt", "b.txt")))
+    make_tar(Path("imgs/a.tar"), dict.fromkeys([*numbered, *hashed, *(f"y.y{i}" for i in range(150))], b""))
+    for given in ("imgs", "imgs/*"):
+        images = search(given)
+        assert images.count() == 1
+        assert images.left_out.total() == 902
+        assert len(images.left_out) <= 101
+        assert images.left_out["other suffixes"] >= 600
+    Path("imgs/a.png").unlink()
+    with pytest.raises(SourceError, match=r"left out .* x \.\w+, \d+ x other suffixes$") as caught:
+        search("imgs")
+    assert len(str(caught.value)) < 400
+
+
 def test_a_file_named_explicitly_is_tried_whatever_its_suffix() -> None:
     touch("a.heic", ".b.png", "c")
     assert found("a.heic", ".b.png", "c") == {"a.heic": "a.heic.png", ".b.png": ".b.png.png", "c": "c.png"}
@@ -264,6 +282,21 @@ def test_patterns_and_lists_name_archives_and_what_is_in_them() -> None:
     assert list(found("a.tar/2.jpg")) == ["a.tar/2.jpg"]
 
 
+def test_what_is_named_in_an_archive_has_the_mask_that_the_whole_archive_gives_it() -> None:
+    names = ("twin.jpg", "twin.png", "sub/one.jpg", "sub/one.png", "sub/deep/two.jpg", "no.heic")
+    make_tar(Path("a.tar"), members(*names))
+    make_lmdb(Path("db"), {b"k.jpg": b"x", b"k.png": b"x"})
+    for archive, whole in {"a.tar": "a.tar", "db/data.mdb": "db"}.items():
+        expected = found(whole)
+        assert len(expected) >= 2
+        Path("all.txt").write_text(archive)
+        for path, mask in expected.items():
+            assert found(path) == {path: mask}
+            assert streamed(path.encode())[path] == streamed(archive.encode())[path]
+            Path("one.txt").write_text(path)
+            assert found("one.txt")[path] == found("all.txt")[path]
+
+
 def test_the_order_of_an_archive_is_kept_and_its_masks_are_distinct() -> None:
     make_tar(Path("a.tar"), members("z/1.jpg", "a.jpg", "z/1.png", "a.png/x.jpg", "../z/1.jpg", "/z/2.jpg"))
     names = {name.removeprefix("a.tar/"): mask for name, mask in found("a.tar").items()}
@@ -345,6 +378,37 @@ def test_a_stream_names_images_folders_archives_and_what_is_missing(here: Path) 
         os.path.relpath("/else/where/x.png"): "else/where/x.png",
     }
     assert streamed(b"") == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "ending", "cause"),
+    [
+        (b"a.png\nb.png\0c.png\0", b"\n", "line 2 of the list has a NUL; if paths end with NUL, use -0"),
+        (b"a.png\n\n" + b"x" * 70_000 + b"\n", b"\n", "path 3 of the list is longer than any"),
+        (b"a.png\0" + b"x\n" * 40_000, b"\0", "path 2 of the list is longer than any"),
+    ],
+)
+def test_a_stream_of_what_is_no_path_is_refused_where_that_is(data: bytes, ending: bytes, cause: str) -> None:
+    touch("a.png")
+    images = iter(stream_images(io.BytesIO(data), suffixes=SUFFIXES, ending=ending))
+    assert next(images).path.name == "a.png"
+    with pytest.raises(SourceError, match=cause):
+        list(images)
+
+
+def test_a_list_without_an_end_is_not_read_on() -> None:
+    class Endless(io.BytesIO):
+        blocks = 0
+
+        def read1(self, size: int | None = -1) -> bytes:
+            self.blocks += 1
+            return b"/x\0" * 1_000
+
+    for ending in (b"\n", b"\1"):
+        file = Endless()
+        with pytest.raises(SourceError, match="of the list"):
+            list(stream_images(file, suffixes=SUFFIXES, ending=ending))
+        assert file.blocks < 30
 
 
 def test_a_stream_is_read_no_further_than_its_images_are_asked_for() -> None:

@@ -86,7 +86,7 @@ def test_every_image_gets_its_mask_and_every_other_file_its_cause(expected: dict
     assert found["animated.gif"][5] == "first of several frames"
     assert found["transparent.png"][5] == "alpha ignored"
     assert found["turned.jpg"][3:5] == (48, 40)
-    assert "not images, left out: 1 .md" in first.stderr
+    assert "not images, left out: 1 x .md" in first.stderr
 
     listed = sorted(line for line in first.stderr.splitlines() if line.startswith("failed: "))
     assert len(listed) == len(bad)

@@ -25,6 +25,7 @@ from iem_xp.metrics import METRICS
 from iem_xp.runs.database import RunError
 from iem_xp.runs.inputs import SourceError
 from iem_xp_cli.options import max_pixels_option, workers_option
+from iem_xp_cli.printing import say
 from iem_xp_cli.session import left_out, listed, progress
 
 
@@ -90,8 +91,7 @@ def command(
     with _messages(), _opened(table, overwrite) as file:
         matching = match(predicted, truth, fit, size)
         report = _compare(matching, workers, file)
-    for remark in _remarks(report):
-        click.echo(remark, err=True)
+    say(_remarks(report))
     if table != "-":
         click.echo(json.dumps(_as_json(report)) if as_json else "\n".join(_as_text(report)))
     if matching.missing or report.failed:

@@ -18,6 +18,7 @@ from iem_xp.pseudo_labels import Curation, Exported, LabelError, export_labels
 from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
 from iem_xp_cli.options import Command, max_pixels_option, workers_option
+from iem_xp_cli.printing import say
 from iem_xp_cli.session import listed, progress
 
 
@@ -75,8 +76,7 @@ def command(
             exported = export_labels(
                 opened, output, top, curation, workers=workers, overwrite=overwrite, advance=advance
             )
-    for line in remarks(exported, top, counts.waiting):
-        click.echo(line, err=True)
+    say(remarks(exported, top, counts.waiting))
     summary = {
         "labels": str(output),
         "count": exported.count,

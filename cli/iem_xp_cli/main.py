@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from iem_xp_cli.printing import printable
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as of a process killed by SIGINT."""
 
@@ -67,6 +69,10 @@ class _LazyGroup(click.Group):
         with _handled(signal.SIGTERM, terminate):
             try:
                 return super().invoke(ctx)
+            except click.ClickException as error:
+                lines = map(printable, error.message.split("\n"))
+                error.message = "\n".join(lines)  # type: ignore[misc]
+                raise
             except KeyboardInterrupt as error:
                 cause = "terminated" if terminated else "interrupted"
                 click.echo(": ".join([cause, *map(str, error.args)]), err=True)

@@ -17,6 +17,7 @@ from iem_xp.runs.store import Run
 from iem_xp.runs.storing import StoreOption
 from iem_xp_cli.inputs import continued_store
 from iem_xp_cli.options import overwrite_option, store_option, workers_option
+from iem_xp_cli.printing import say
 from iem_xp_cli.session import failures, messages, progress
 
 
@@ -58,8 +59,7 @@ def command(
         store = store or continued_store(output, overwrite)
         with open_merged(output, parts, store, overwrite=overwrite) as run:
             summary = _merge(run, parts, workers, overwrite)
-    for remark in _remarks(parts, output, summary):
-        click.echo(remark, err=True)
+    say(_remarks(parts, output, summary))
     click.echo(json.dumps(summary) if as_json else _as_text(summary))
     if summary["failed"]:
         sys.exit(1)

@@ -27,6 +27,7 @@ from iem_xp_cli.options import (
     then_iem_option,
     workers_option,
 )
+from iem_xp_cli.printing import say
 from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, segment_folder
 
 
@@ -116,8 +117,7 @@ def command(
             )
     except (ModelError, TrainerError) as error:
         raise click.UsageError(str(error)) from error
-    for message in remarks(folder, taken.search, summary):
-        click.echo(message, err=True)
+    say(remarks(folder, taken.search, summary))
     summary["model"] = str(model)
     click.echo(json.dumps(summary) if as_json else _as_text(summary))
     if summary["failed"] or taken.search.unreadable:

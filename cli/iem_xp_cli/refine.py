@@ -26,6 +26,7 @@ from iem_xp_cli.options import (
     then_iem_option,
     workers_option,
 )
+from iem_xp_cli.printing import say
 from iem_xp_cli.refining import refine_run
 from iem_xp_cli.session import failures, messages
 
@@ -140,8 +141,7 @@ def command(
                 raise RunError(f"{folder}: no image of it is done yet; continue with iem-xp segment")
             summary = refine_run(run, refinement, workers, take_device(device), overwrite=overwrite)
     if summary["failed"]:
-        for line in failures(Path(summary["run"])):
-            click.echo(line, err=True)
+        say(failures(Path(summary["run"])))
     click.echo(json.dumps(summary) if as_json else _as_text(summary))
     if summary["failed"]:
         sys.exit(1)

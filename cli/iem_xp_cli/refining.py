@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import click
 from tqdm import tqdm
 
 from iem_xp.models import Facts, describe, open_model, settings_of, train_model
@@ -19,6 +18,7 @@ from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
 from iem_xp.trainers import Progress
 from iem_xp_cli.export_labels import remarks
+from iem_xp_cli.printing import say
 from iem_xp_cli.session import announce_engine, progress, segment_folder
 
 
@@ -116,8 +116,7 @@ class _Session:
                     overwrite=True,
                     advance=advance,
                 )
-        for line in remarks(exported, top, counts.waiting):
-            click.echo(line, err=True)
+        say(remarks(exported, top, counts.waiting))
 
     def _train(self, place: Round) -> Facts:
         labels = read_meta(place.labels)

@@ -34,8 +34,9 @@ from iem_xp.runs.naming import Source
 from iem_xp.runs.store import Run
 from iem_xp.trainers import TrainerError
 from iem_xp_cli.options import check_engine, device_option, engine_option, take_device, workers_option
+from iem_xp_cli.printing import printable, say
 from iem_xp_cli.refining import refine_run
-from iem_xp_cli.session import listed, messages, printable, progress, search, segment_folder
+from iem_xp_cli.session import listed, messages, progress, search, segment_folder
 
 FORMATS = ("text", "markdown", "csv", "json")
 
@@ -141,8 +142,7 @@ def command(
             studies.insert(1, REFINED)
         scoring = _score(dataset, studies, folder, workers)
     causes = (f"{name}: {cause}" for name, cause in scoring.failed.items())
-    for line in listed("not counted", causes, len(scoring.failed)):
-        click.echo(line, err=True)
+    say(listed("not counted", causes, len(scoring.failed)))
 
     counted = f"{scoring.n} of {len(whole)}" if scoring.n < len(whole) else str(scoring.n)
     tables = _tables(kind, f"{dataset.title}, {counted} images", scoring, ablate)

@@ -35,6 +35,7 @@ from iem_xp_cli.options import (
     take_device,
     workers_option,
 )
+from iem_xp_cli.printing import say
 from iem_xp_cli.session import mask_stream, messages, remarks, search, segment_folder
 
 _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
@@ -152,8 +153,7 @@ def command(
             redo_changed=redo_changed,
             cluster=others,
         )
-    for message in remarks(folder, taken.search, summary):
-        click.echo(message, err=True)
+    say(remarks(folder, taken.search, summary))
     click.echo(json.dumps(summary) if as_json else _as_text(summary, settings))
     if summary["failed"] or taken.search.unreadable:
         sys.exit(1)

@@ -18,11 +18,13 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from iem_xp.archives.base import LARGEST, too_large
 from iem_xp.engines import EngineOption
 from iem_xp.images import ImageError, Mask, Pixels, encode_mask, read_image
 from iem_xp.runs.cluster import Cluster, ClusterError
 from iem_xp.runs.database import RunError
 from iem_xp.runs.inputs import SourceError
+from iem_xp.runs.kinds import describe_kinds
 from iem_xp.runs.methods import Method, Search
 from iem_xp.runs.naming import Source
 from iem_xp.runs.pipeline import Advance, Segmenter
@@ -32,6 +34,7 @@ from iem_xp.runs.sources import ImageSearch
 from iem_xp.runs.store import Run
 from iem_xp.runs.storing import StoreOption
 from iem_xp.threads import usable_cpus
+from iem_xp_cli.printing import printable
 
 LISTED = 20
 """Names of a kind listed in full."""
@@ -54,19 +57,13 @@ def messages(folder: Path | None = None) -> Iterator[None]:
 
 def left_out(files: Mapping[str, int]) -> str:
     """Return a line on the files that are no images, of which `files` has the number by suffix."""
-    kinds = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in files.items())
-    return f"not images, left out: {kinds}"
-
-
-def printable(text: str) -> str:
-    """Return a message on one line, whatever is in a file's name."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    return f"not images, left out: {describe_kinds(files)}"
 
 
 def listed(kind: str, names: Iterable[str], count: int) -> Iterator[str]:
     """Iterate over lines on the first of `count` names that are all of a kind, such as "missing"."""
     for name in islice(names, LISTED):
-        yield f"{kind}: {printable(name)}"
+        yield f"{kind}: {name}"
     if count > LISTED:
         yield f"... {count} {kind} in all; --json lists them"
 
@@ -95,7 +92,10 @@ def mask_stream(settings: Settings, find: Callable[[Pixels], Mask]) -> None:
     `find` makes a working mask, bool (h, w), of a working image, uint8 (h, w, 3).
     """
     try:
-        photograph = read_image(sys.stdin.buffer.read())
+        data = sys.stdin.buffer.read(LARGEST + 1)
+        if objection := too_large(len(data)):
+            raise ImageError(objection)
+        photograph = read_image(data)
     except ImageError as error:
         raise click.ClickException(f"standard input: {error}") from error
     for note in photograph.notes:
@@ -115,7 +115,7 @@ def remarks(folder: Path, images: ImageSearch, summary: Mapping[str, Any]) -> It
     if images.left_out:
         yield left_out(images.left_out)
     for run in images.runs:
-        yield f"{printable(run)}: is a run, whose masks are not taken for images"
+        yield f"{run}: is a run, whose masks are not taken for images"
     for note, count in summary["notes"].items():
         yield f"{note}: {count} image(s)"
     if summary["rewritten"]:
@@ -124,7 +124,7 @@ def remarks(folder: Path, images: ImageSearch, summary: Mapping[str, Any]) -> It
             f"{summary['init_side']} is best"
         )
     for error in images.unreadable:
-        yield f"{printable(os.fspath(error.filename))}: cannot be searched: {error.strerror}"
+        yield f"{os.fspath(error.filename)}: cannot be searched: {error.strerror}"
     if summary["failed"]:
         yield from failures(folder)
 
@@ -134,7 +134,7 @@ def failures(folder: Path) -> Iterator[str]:
     with Run.open(folder, to_write=False) as run:
         failed, first = run.counts().failed, run.failures(LISTED)
     for failure in first:
-        yield f"failed: {printable(failure.error)}"
+        yield f"failed: {failure.error}"
     if failed > len(first):
         yield f"... {failed} in the whole run: table images of {folder / 'run.sqlite'}"
 

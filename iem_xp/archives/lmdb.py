@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from iem_xp.archives.base import ArchiveError
+from iem_xp.archives.base import ArchiveError, too_large
 
 FILE = "data.mdb"
 
@@ -66,11 +66,13 @@ class Lmdb:
 
     def read(self, name: str) -> bytes:
         """Return the contents of a key."""
-        with transaction(self._path) as read:
-            contents: bytes | None = read.get(unquote_to_bytes(name))
-        if contents is None:
-            raise ArchiveError("not in this database")
-        return contents
+        with transaction(self._path, buffers=True) as read:
+            contents = read.get(unquote_to_bytes(name))
+            if contents is None:
+                raise ArchiveError("not in this database")
+            if objection := too_large(len(contents)):
+                raise ArchiveError(objection)
+            return bytes(contents)
 
 
 def name_of(key: bytes) -> str:
@@ -80,8 +82,8 @@ def name_of(key: bytes) -> str:
 
 
 @contextmanager
-def transaction(path: Path) -> Iterator[Any]:
-    """Open a transaction that reads an environment, by its `data.mdb`.
+def transaction(path: Path, *, buffers: bool = False) -> Iterator[Any]:
+    """Open a transaction that reads an environment, by its `data.mdb`; with `buffers`, without copies.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def transaction(path: Path) -> Iterator[Any]:
         with (
             _one_at_a_time,
             lmdb.open(str(path.parent), readonly=True, lock=False, readahead=False) as environment,
-            environment.begin() as opened,
+            environment.begin(buffers=buffers) as opened,  # type: ignore[call-overload]
         ):
             # The file is mapped into memory: to read beyond its end would kill the process.
             if path.stat().st_size < (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]:

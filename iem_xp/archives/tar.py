@@ -25,6 +25,9 @@ _KEPT = 1 << 25
 """Bytes of a compressed archive that are kept, decompressed. To go back further is to start from its
 beginning; threads that take members in turn do not."""
 
+_HEADERS = 1 << 17
+"""Bytes of the headers of one member: of names and attributes, which file systems limit to 64 KiB."""
+
 _Damage = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
@@ -52,10 +55,11 @@ class Tar:
         try:
             self._file = _opened(path)
             weakref.finalize(self, self._file.close)
-            with tarfile.open(fileobj=self._file, mode="r:") as tar:
-                self._index(tar)
-        except _Damage as error:
-            raise ArchiveError(f"cannot be read as a tar archive: {error}") from error
+            headers = _Headers(self._file)
+            with tarfile.open(fileobj=headers, mode="r:") as tar:  # type: ignore[call-overload]
+                self._index(tar, headers)
+        except Exception as error:  # see `_index`
+            raise ArchiveError(f"cannot be read as a tar archive: {_cause(error)}") from error
 
     def __len__(self) -> int:
         return len(self._places)
@@ -81,9 +85,14 @@ class Tar:
             raise ArchiveError("the archive ends within this file")
         return data
 
-    def _index(self, tar: tarfile.TarFile) -> None:
+    def _index(self, tar: tarfile.TarFile, headers: _Headers) -> None:
+        end = 0
         try:
             while (member := tar.next()) is not None:
+                # Sizes may be negative, and lead in circles.
+                if member.size < 0 or tar.offset <= end:
+                    raise ArchiveError(f"a size at byte {member.offset:,} is impossible")
+                end, headers.left = tar.offset, _HEADERS
                 tar.members.clear()  # type: ignore[attr-defined]  # each would be described
                 if member.isreg() and member.sparse is None and (name := safe_name(member.name)):
                     self._places[name] = member.offset_data, member.size
@@ -91,8 +100,30 @@ class Tar:
             self._file.seek(tar.offset)
             if self._file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 self.damage = f"is damaged at byte {tar.offset:,}; the files before are read"
-        except _Damage as error:
-            self.damage = f"is damaged: {error}; the files before are read"
+        except Exception as error:  # `tarfile` meets damaged headers with errors of every type
+            self.damage = f"is damaged: {_cause(error)}; the files before are read"
+
+
+class _Headers:
+    """A tar archive as `tarfile` reads headers from it, which may say that they are longer than memory.
+
+    Attributes
+    ----------
+    left : int
+        Bytes that may be read before the next member.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.left = _HEADERS
+        self.seek, self.tell = file.seek, file.tell
+        self._read = file.read
+
+    def read(self, size: int) -> bytes:
+        """Return so many bytes, or those that there are."""
+        if not 0 <= size <= self.left:
+            raise ArchiveError(f"the headers of a file have more than {_HEADERS:,} bytes, or fewer than none")
+        self.left -= size
+        return self._read(size)
 
 
 class _Decompressed(io.RawIOBase):
@@ -128,6 +159,10 @@ class _Decompressed(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def _cause(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -14,6 +14,7 @@ from iem_xp.datasets.parts import check_share
 from iem_xp.images import SUFFIXES
 from iem_xp.labels import read_labels
 from iem_xp.runs.inputs import SourceError, list_images
+from iem_xp.runs.kinds import describe_kinds
 from iem_xp.runs.naming import Source
 
 _LAYOUT = "a folder holds images, and masks or bounding_boxes.csv or both"
@@ -100,8 +101,7 @@ def _search(folder: Path, notes: list[str]) -> list[Source]:
     except SourceError as error:
         raise DatasetError(str(error)) from error
     if others:
-        counts = ", ".join(f"{n} x {suffix or 'no suffix'}" for suffix, n in others.most_common())
-        notes.append(f"left out of {folder.name}: {counts}")
+        notes.append(f"left out of {folder.name}: {describe_kinds(others)}")
     return found
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path, PurePath
 from typing import BinaryIO, NamedTuple
 
 from iem_xp.archives import lmdb
-from iem_xp.archives.opening import find_member, is_archive
+from iem_xp.archives.opening import find_archive, find_member, is_archive
+from iem_xp.runs.kinds import count_kind, describe_kinds
 from iem_xp.runs.naming import Source
 from iem_xp.runs.sources import ImageSearch, is_hidden, is_image
 
 _BLOCK = 1 << 16
+_LONGEST_PATH = 1 << 16
 
 
 class SourceError(ValueError):
@@ -102,7 +105,7 @@ def stream_images(
     -------
     ImageSearch
         Iterable of `Source`. Masks are named as by `find_images`, relative to the current folder or, outside
-        of it, to the root of the file system.
+        of it, to the root of the file system. It raises a SourceError where what is listed is no path.
     """
     paths = (os.path.abspath(os.fsdecode(path)) for path in _split(file, ending))
     suffixes = frozenset(suffix.lower() for suffix in suffixes)
@@ -133,8 +136,8 @@ def _expand(given: str, suffixes: frozenset[str], exclude: str | None, left_out:
         if path.lower().endswith(".txt"):
             return _read_list(given)
         return _Expanded([path], path if is_archive(path) else os.path.dirname(path))
-    if find_member(path):
-        return _Expanded([path], os.path.dirname(path))
+    if member := find_member(path):
+        return _Expanded([path], str(member.archive))
     if any(character in given for character in "*?["):
         return _match(given, suffixes, exclude, left_out)
     raise SourceError(f"{given!r}: no such file or folder")
@@ -159,7 +162,7 @@ def _match(pattern: str, suffixes: frozenset[str], exclude: str | None, left_out
         if is_image(match.name, suffixes) or is_archive(match) or match.is_dir():
             paths.append(str(match))
         else:
-            left_out[match.suffix.lower()] += 1
+            count_kind(left_out, match.suffix.lower())
     return _Expanded(paths, str(root))
 
 
@@ -174,20 +177,31 @@ def _read_list(file: str) -> _Expanded:
     paths = [os.path.abspath(line) for line in lines if line.strip() and not line.startswith("#")]
     if not paths:
         raise SourceError(f"{file!r}: lists no path")
-    return _Expanded(paths, os.path.commonpath({os.path.dirname(path) for path in paths}))
+    folders = {os.path.dirname(path) for path in paths}
+    archives = {folder: find_archive(folder) for folder in folders}
+    roots = {folder if archive is None else os.path.dirname(archive) for folder, archive in archives.items()}
+    return _Expanded(paths, os.path.commonpath(roots))
 
 
 def _split(file: BinaryIO, ending: bytes) -> Iterator[bytes]:
     """Iterate over what a file holds between endings, as soon as it is there."""
 
-    def trim(path: bytes) -> bytes:
-        return path.removesuffix(b"\r") if ending == b"\n" else path
+    def check(path: bytes, number: int) -> bytes:
+        if ending == b"\n":
+            if b"\0" in path:
+                raise SourceError(f"line {number} of the list has a NUL; if paths end with NUL, use -0")
+            path = path.removesuffix(b"\r")
+        if len(path) > _LONGEST_PATH:
+            raise SourceError(f"path {number} of the list is longer than any, of more than 64 KiB")
+        return path
 
-    rest = b""
+    number, rest = 1, b""
     while block := file.read1(_BLOCK):  # type: ignore[attr-defined]
         *complete, rest = (rest + block).split(ending)
-        yield from filter(None, map(trim, complete))
-    yield from filter(None, [trim(rest)])
+        yield from filter(None, map(check, complete, count(number)))
+        number += len(complete)
+        check(rest, number)  # before it grows
+    yield from filter(None, [check(rest, number)])
 
 
 def _is_below(path: str, folder: str | None) -> bool:
@@ -198,8 +212,7 @@ def _nothing_found(search: ImageSearch, inputs: Sequence[str], suffixes: frozens
     lines = [f"no image found in {', '.join(map(repr, inputs)) or 'no input at all'}"]
     lines.append(f"looked for {', '.join(sorted(suffixes))}")
     if search.left_out:
-        counts = ", ".join(f"{n} x {suffix or 'no suffix'}" for suffix, n in search.left_out.most_common(5))
-        lines.append(f"left out {counts}")
+        lines.append(f"left out {describe_kinds(search.left_out)}")
     lines += [f"is a run, not searched: {folder}" for folder in search.runs[:5]]
     lines += [f"cannot search: {error}" for error in search.unreadable[:5]]
     return "; ".join(lines)

@@ -6,12 +6,14 @@ import errno
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path, PurePath
 
 from iem_xp.archives.base import Archive, ArchiveError
-from iem_xp.archives.opening import OPEN, find_member, is_archive, open_archive
+from iem_xp.archives.opening import OPEN, Member, find_member, is_archive, open_archive
+from iem_xp.runs.kinds import count_kind
 from iem_xp.runs.naming import Source, long_name, mask_names, short_name
 from iem_xp.runs.results import FILE
 
@@ -34,7 +36,7 @@ class ImageSearch:
     Attributes
     ----------
     left_out : Counter of str
-        Files met so far in folders and archives that are no images, counted by lower-case suffix.
+        Files met so far in folders and archives that are no images, counted by suffix as `count_kind` does.
     unreadable : list of OSError
         Folders and archives met so far that could not be searched, or not all of them.
     runs : list of str
@@ -82,8 +84,9 @@ class ImageSearch:
             elif is_archive(name) and os.path.isfile(path):
                 yield from self._look_into(path)
             elif not (self._is_image(name) and _identity(folder) in self._searched and os.path.lexists(path)):
-                self.loose += find_member(path) is None
-                yield path, self._below(folder) + self._mask_name(folder, name)
+                member = find_member(path)
+                self.loose += member is None
+                yield path, self._member_mask(member) if member else self._file_mask(folder, name)
 
     def _search(self, top: str) -> Iterator[tuple[str, str]]:
         stack = [top]
@@ -155,19 +158,32 @@ class ImageSearch:
         if not archive.has_suffixes:
             return ((name, long_name(name)) for name in archive.names())
         found, left_out = _images_in(archive, self._suffixes)
-        self.left_out.update(left_out)
-        return found
+        for suffix, number in left_out.items():
+            count_kind(self.left_out, suffix, number)
+        return found.items()
 
     def _is_image(self, name: str) -> bool:
         return is_image(name, self._suffixes)
 
     def _leave_out(self, name: str) -> None:
-        self.left_out[_suffix(name)] += 1
+        count_kind(self.left_out, _suffix(name))
 
-    def _mask_name(self, folder: str, name: str) -> str:
-        """Mask name of a file named explicitly: that which a search of its folder would give it."""
+    def _member_mask(self, member: Member) -> str:
+        """Mask of a member named explicitly: that which a search of its archive would give it."""
+        folder, slash, name = member.name.rpartition("/")
+        mask = None
+        # What cannot be read fails when it is taken.
+        with suppress(ArchiveError, OSError):
+            archive = open_archive(member.archive)
+            if archive.has_suffixes:
+                mask = _images_in(archive, self._suffixes)[0].get(member.name)
+        return self._below(str(member.archive)) + (mask or folder + slash + long_name(name))
+
+    def _file_mask(self, folder: str, name: str) -> str:
+        """Mask of a file named explicitly: that which a search of its folder would give it."""
+        below = self._below(folder)
         if not self._is_image(name):
-            return long_name(name)
+            return below + long_name(name)
         if folder not in self._exceptions:
             # A list may jump between folders: each is listed once, and only its few odd names are kept.
             try:
@@ -178,7 +194,7 @@ class ImageSearch:
             self._exceptions[folder] = {
                 image: mask for image, mask in names.items() if mask != short_name(image)
             }
-        return self._exceptions[folder].get(name) or short_name(name)
+        return below + (self._exceptions[folder].get(name) or short_name(name))
 
     def _below(self, folder: str) -> str:
         relative = PurePath(os.path.relpath(folder, self._root))
@@ -188,8 +204,8 @@ class ImageSearch:
 
 
 @lru_cache(maxsize=OPEN)  # an archive is searched twice, to count its images and to take them
-def _images_in(archive: Archive, suffixes: frozenset[str]) -> tuple[list[tuple[str, str]], Counter[str]]:
-    """Names of images and of their masks, and the number of other files by suffix."""
+def _images_in(archive: Archive, suffixes: frozenset[str]) -> tuple[dict[str, str], Counter[str]]:
+    """Names of masks by those of images, in their order, and the number of other files by suffix."""
     folders: defaultdict[str, list[str]] = defaultdict(list)
     others: Counter[str] = Counter()
     for name in archive.names():
@@ -199,7 +215,7 @@ def _images_in(archive: Archive, suffixes: frozenset[str]) -> tuple[list[tuple[s
         if is_image(last, suffixes):
             folders[folder].append(last)
         else:
-            others[_suffix(last)] += 1
+            count_kind(others, _suffix(last))
     inside: defaultdict[str, set[str]] = defaultdict(set)
     for folder in folders:
         while folder:
@@ -210,7 +226,7 @@ def _images_in(archive: Archive, suffixes: frozenset[str]) -> tuple[list[tuple[s
         below = f"{folder}/" if folder else ""
         for name, mask in mask_names(images, inside[folder]).items():
             masks[below + name] = below + mask
-    return [(name, masks[name]) for name in archive.names() if name in masks], others
+    return {name: masks[name] for name in archive.names() if name in masks}, others
 
 
 def is_image(name: str, suffixes: frozenset[str]) -> bool:
