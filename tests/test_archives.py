@@ -271,6 +271,14 @@ def test_the_column_of_images_is_found(
     assert open_archive(tmp_path / "a.parquet").read("000000") == expected
 
 
+def test_a_parquet_file_whose_columns_have_names_of_no_characters_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"label": [1]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"label", b"\xff\xff\xff\xff\xff"))
+    with pytest.raises(ArchiveError, match="cannot be read as Parquet"):
+        open_archive(path)
+
+
 def test_a_parquet_file_without_images_names_its_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({"label": [1], "caption": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(ArchiveError, match="no column has the bytes of images; there are label, caption"):

@@ -51,9 +51,9 @@ class Parquet:
         self._error = pa.ArrowException
         try:
             self._file = parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
-        except (pa.ArrowException, OSError) as error:
+            self._column = _column(self._file.schema_arrow)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last of a column's name
             raise ArchiveError(f"cannot be read as Parquet: {error}") from error
-        self._column = _column(self._file.schema_arrow)
         self._first: list[int] = [0]
         for group in range(self._file.num_row_groups):
             self._first.append(self._first[-1] + self._file.metadata.row_group(group).num_rows)
