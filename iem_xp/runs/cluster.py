@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -246,7 +246,11 @@ def connect(address: str, work: Work, announce: Announce = lambda line: None) ->
                 ) from error
         cluster = Cluster(client, work, announce)
         cluster.wait_for_workers()
-        yield cluster
+        try:
+            yield cluster
+        finally:
+            with suppress(OSError):  # a process that does not end in time matters less than what it has done
+                stack.close()
 
 
 @contextmanager
