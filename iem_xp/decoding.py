@@ -113,7 +113,8 @@ def decode(data: bytes) -> Photograph:
         hint = "; for HEIC photographs, pip install pillow-heif" if data[4:8] == b"ftyp" else ""
         raise ImageError(f"not an image, or of a format that Pillow cannot read{hint}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"has too many pixels; raise --max-pixels, or shrink it ({error})") from error
+        size = str(error).partition(", could")[0]  # of a compressed attack, with Pillow
+        raise ImageError(f"has too many pixels; raise --max-pixels, or shrink it ({size})") from error
     except MemoryError as error:
         raise ImageError("too little memory to decode it; fewer --workers need less") from error
     except Exception as error:  # Decoders meet damaged files with errors of every type.

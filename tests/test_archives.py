@@ -48,19 +48,25 @@ def test_of_two_files_of_one_name_the_last_counts(tmp_path: Path) -> None:
     assert all_of(open_archive(path)) == {"x.jpg": b"new", "y.jpg": b"y"}
 
 
-def test_what_is_no_regular_file_is_no_member(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        for name, kind in {
-            "folder": tarfile.DIRTYPE,
-            "link": tarfile.SYMTYPE,
-            "hard": tarfile.LNKTYPE,
-            "pipe": tarfile.FIFOTYPE,
-            "disk": tarfile.BLKTYPE,
+def test_a_hard_link_is_the_file_and_nothing_else_is_followed_or_opened(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar", {"x.jpg": b"x"})
+    with tarfile.open(path, "a") as tar:
+        for name, (kind, target) in {
+            "folder": (tarfile.DIRTYPE, ""),
+            "same.jpg": (tarfile.LNKTYPE, "./x.jpg"),
+            "stolen.jpg": (tarfile.LNKTYPE, "/etc/passwd"),
+            "link.jpg": (tarfile.SYMTYPE, "/etc/passwd"),
+            "pipe": (tarfile.FIFOTYPE, ""),
+            "disk": (tarfile.BLKTYPE, ""),
         }.items():
             member = tarfile.TarInfo(name)
-            member.type, member.linkname = kind, "/etc/passwd"
+            member.type, member.linkname = kind, target
             tar.addfile(member)
-    assert all_of(open_archive(tmp_path / "a.tar")) == {}
+    archive = open_archive(path)
+    assert list(archive.names()) == ["x.jpg", "same.jpg", "link.jpg"]
+    assert archive.read("same.jpg") == b"x"
+    with pytest.raises(ArchiveError, match="a symbolic link, which is not followed"):
+        archive.read("link.jpg")
 
 
 def test_a_tar_archive_that_was_cut_off_gives_what_is_left(tmp_path: Path) -> None:

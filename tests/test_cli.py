@@ -545,6 +545,12 @@ def test_names_beyond_unicode_do_no_harm_to_the_summary(here: Path) -> None:
     assert json.loads(done.stdout)["run"] == odd + "-run"
 
 
+def test_the_log_of_a_job_gets_a_line_of_progress_every_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iem_xp_cli.session.MINUTE", 0.0)
+    said = segment("photos", "--choose", "image").stderr
+    assert re.search(r"^segmenting: 6 of 6 images, [0-9.]+ images/s$", said, re.MULTILINE)
+
+
 # ---- Interruption
 
 

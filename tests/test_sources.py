@@ -70,7 +70,7 @@ def test_suffixes_that_each_file_has_of_its_own_are_of_one_kind() -> None:
         assert len(images.left_out) <= 101
         assert images.left_out["other suffixes"] >= 600
     Path("imgs/a.png").unlink()
-    with pytest.raises(SourceError, match=r"left out .* x \.\w+, \d+ x other suffixes$") as caught:
+    with pytest.raises(SourceError, match=r"left out .* x \.\w+, \d+ x other suffixes; looked for") as caught:
         search("imgs")
     assert len(str(caught.value)) < 400
 
@@ -169,8 +169,8 @@ def test_a_list_names_masks_as_a_search_does() -> None:
         (["blank.txt"], "'blank.txt': lists no path"),
         (["utf16.txt"], "'utf16.txt': not a list of paths in UTF-8"),
         (["broken.txt"], "'broken.txt': cannot read this list"),
-        (["docs"], "no image found in 'docs'; looked for .jpg, .png, .webp; left out 1 x .pdf"),
-        (["docs/*"], "no image found in 'docs/\\*'; looked for .jpg, .png, .webp; left out 1 x .pdf"),
+        (["docs"], "no image found in 'docs'; left out 1 x .pdf; looked for .jpg, .png, .webp"),
+        (["docs/*"], "no image found in 'docs/\\*'; left out 1 x .pdf; looked for .jpg, .png, .webp"),
     ],
 )
 def test_inputs_that_name_no_image_are_errors(inputs: list[str], message: str) -> None:
@@ -194,8 +194,8 @@ def test_a_folder_that_cannot_be_listed_is_reported(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "scandir", guarded)
     images = search("imgs")
     assert len(list(images)) == 1
-    assert [str(error.filename) for error in images.unreadable] == [os.path.abspath("imgs/locked")]
-    with pytest.raises(SourceError, match=r"cannot search: .*Permission denied.*locked"):
+    assert images.unreadable == [f"{os.path.abspath('imgs/locked')}: cannot be searched: Permission denied"]
+    with pytest.raises(SourceError, match=r"locked: cannot be searched: Permission denied"):
         search("imgs/locked")
 
 
@@ -266,11 +266,14 @@ def test_a_folder_s_archives_are_searched_and_keep_their_names() -> None:
     assert images.loose == 1
 
 
-def test_masks_of_a_single_archive_start_from_it() -> None:
+def test_masks_of_a_single_archive_keep_its_name_since_others_may_come() -> None:
     make_tar(Path("a.tar"), members("sub/1.jpg"))
-    assert found("a.tar") == {"a.tar/sub/1.jpg": "sub/1.png"}
+    assert found("a.tar") == {"a.tar/sub/1.jpg": "a.tar/sub/1.png"}
     make_lmdb(Path("db"), {b"k/1": b"x", b"k2": b"x"})
-    assert found("db") == {"db/data.mdb/k%2F1": "k%2F1.png", "db/data.mdb/k2": "k2.png"}
+    assert found("db") == {
+        "db/data.mdb/k%2F1": "data.mdb/k%2F1.png",
+        "db/data.mdb/k2": "data.mdb/k2.png",
+    }
 
 
 def test_patterns_and_lists_name_archives_and_what_is_in_them() -> None:
@@ -299,7 +302,8 @@ def test_what_is_named_in_an_archive_has_the_mask_that_the_whole_archive_gives_i
 
 def test_the_order_of_an_archive_is_kept_and_its_masks_are_distinct() -> None:
     make_tar(Path("a.tar"), members("z/1.jpg", "a.jpg", "z/1.png", "a.png/x.jpg", "../z/1.jpg", "/z/2.jpg"))
-    names = {name.removeprefix("a.tar/"): mask for name, mask in found("a.tar").items()}
+    named = found("a.tar").items()
+    names = {name.removeprefix("a.tar/"): mask.removeprefix("a.tar/") for name, mask in named}
     assert names == {
         "z/1.jpg": "z/1.jpg.png",
         "a.jpg": "a.jpg.png",
@@ -332,12 +336,12 @@ def test_archives_that_cannot_be_read_are_reported_and_cost_nothing_else() -> No
     os.truncate("imgs/cut.tar", 5000)
     images = search("imgs")
     assert [source.path.name for source in images] == ["a.png", "0.jpg", "1.jpg"]
-    assert [os.path.basename(error.filename) for error in images.unreadable] == [
+    assert [os.path.basename(error.partition(": ")[0]) for error in images.unreadable] == [
         "bad.parquet",
         "cut.tar",
         "empty.tar",
     ]
-    with pytest.raises(SourceError, match=r"cannot search: .*cannot be read as a tar archive.*empty\.tar"):
+    with pytest.raises(SourceError, match=r"empty\.tar: cannot be searched: cannot be read as a tar"):
         search("imgs/empty.tar")
 
 
@@ -348,7 +352,7 @@ def test_folders_of_runs_are_not_searched_unless_they_are_named() -> None:
     assert images.runs == [os.path.abspath("imgs/iem-run")]
     assert list(found("imgs/iem-run")) == ["imgs/iem-run/masks/a.png"]
     touch("only/iem-run/run.sqlite")
-    with pytest.raises(SourceError, match=r"is a run, not searched: .*iem-run"):
+    with pytest.raises(SourceError, match=r"iem-run: is a run, not searched"):
         search("only")
 
 

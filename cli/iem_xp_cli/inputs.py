@@ -75,8 +75,7 @@ def input_options(command: Command) -> Command:
         click.option(
             "--files-from",
             type=click.File("rb"),
-            help="Instead of INPUT: a list of paths, one per line; - for standard input, which may go on for "
-            "ever with --choose image.",
+            help="Instead of INPUT: a list of paths, one per line, read as it comes; - for standard input.",
         ),
         click.argument("inputs", metavar="INPUT...", nargs=-1),
     ):
@@ -111,7 +110,9 @@ def take_inputs(
         raise click.UsageError("--null is for --files-from")
     if files_from is not None:
         if share is not None:
-            raise click.UsageError("--shard needs to know how many images there are; give each job its list")
+            raise click.UsageError(
+                "--shard needs to know how many images there are: give the list as INPUT, named .txt"
+            )
         ending = b"\0" if null else b"\n"
         listed = stream_images(files_from, suffixes=SUFFIXES, exclude=folder, ending=ending)
         return Taken(islice(listed, limit), listed, None, "files")

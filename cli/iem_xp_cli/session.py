@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sqlite3
 import sys
 import time
@@ -34,7 +33,10 @@ from iem_xp.runs.sources import ImageSearch
 from iem_xp.runs.store import Run
 from iem_xp.runs.storing import StoreOption
 from iem_xp.threads import usable_cpus
-from iem_xp_cli.printing import printable
+from iem_xp_cli.printing import printable, say
+
+MINUTE = 60.0
+"""Seconds between lines of progress, where there is no terminal."""
 
 LISTED = 20
 """Names of a kind listed in full."""
@@ -70,10 +72,28 @@ def listed(kind: str, names: Iterable[str], count: int) -> Iterator[str]:
 
 @contextmanager
 def progress(title: str, total: int | None) -> Iterator[Advance]:
-    """Show progress, rate and time left if that is known, on a terminal and if there is something to do."""
-    disable = True if total == 0 else None
-    with tqdm(total=total, desc=title, unit="image", disable=disable, smoothing=0.05) as bar:
+    """Show progress if there is something to do: a bar on a terminal, elsewhere a line every minute."""
+    if total != 0 and not sys.stderr.isatty():
+        yield _lines(title, total)
+        return
+    with tqdm(total=total, desc=title, unit="image", disable=total == 0, smoothing=0.05) as bar:
         yield bar.update
+
+
+def _lines(title: str, total: int | None) -> Advance:
+    begun = said = time.monotonic()
+    done = 0
+    of = f" of {total:,}" if total else ""
+
+    def advance(count: int) -> None:
+        nonlocal said, done
+        done += count
+        now = time.monotonic()
+        if now - said >= MINUTE:
+            said = now
+            say([f"{title}: {done:,}{of} images, {done / (now - begun):.1f} images/s"])
+
+    return advance
 
 
 def search(settings: Settings, device: str, engine: EngineOption = "auto") -> Search:
@@ -123,8 +143,7 @@ def remarks(folder: Path, images: ImageSearch, summary: Mapping[str, Any]) -> It
             f"{summary['rewritten']} earlier mask(s) rewritten: with all images, the initial square of "
             f"{summary['init_side']} is best"
         )
-    for error in images.unreadable:
-        yield f"{os.fspath(error.filename)}: cannot be searched: {error.strerror}"
+    yield from images.unreadable
     if summary["failed"]:
         yield from failures(folder)
 

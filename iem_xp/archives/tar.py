@@ -28,6 +28,9 @@ beginning; threads that take members in turn do not."""
 _HEADERS = 1 << 17
 """Bytes of the headers of one member: of names and attributes, which file systems limit to 64 KiB."""
 
+_LINK = -1, -1
+"""Place and size of a symbolic link, which has none."""
+
 _Damage = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
@@ -65,7 +68,7 @@ class Tar:
         return len(self._places)
 
     def names(self) -> Iterator[str]:
-        """Iterate over the names of the regular files."""
+        """Iterate over the names of the files, and of links, of which a symbolic one cannot be read."""
         return iter(self._places)
 
     def read(self, name: str) -> bytes:
@@ -73,6 +76,8 @@ class Tar:
         if name not in self._places:
             raise ArchiveError("not in this archive")
         place, size = self._places[name]
+        if (place, size) == _LINK:
+            raise ArchiveError("a symbolic link, which is not followed in an archive")
         if objection := too_large(size):
             raise ArchiveError(objection)
         try:
@@ -94,8 +99,14 @@ class Tar:
                     raise ArchiveError(f"a size at byte {member.offset:,} is impossible")
                 end, headers.left = tar.offset, _HEADERS
                 tar.members.clear()  # type: ignore[attr-defined]  # each would be described
-                if member.isreg() and member.sparse is None and (name := safe_name(member.name)):
+                if not (name := safe_name(member.name)):
+                    continue
+                if member.isreg() and member.sparse is None:
                     self._places[name] = member.offset_data, member.size
+                elif member.islnk() and (linked := self._places.get(safe_name(member.linkname))):
+                    self._places[name] = linked  # the same file, once more
+                elif member.issym():
+                    self._places[name] = _LINK
             # `tarfile` takes a header that it cannot read for the end.
             self._file.seek(tar.offset)
             if self._file.read(tarfile.BLOCKSIZE).strip(b"\0"):

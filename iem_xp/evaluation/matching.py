@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from iem_xp.archives.opening import is_archive
 from iem_xp.boxes import Box, read_boxes
 from iem_xp.images import SUFFIXES, Fit
 from iem_xp.runs.inputs import list_images
@@ -104,7 +105,8 @@ def match(predicted: Path, truth: Path, fit: Fit | None = None, size: int | None
     Notes
     -----
     Two files belong together if their paths below their folders agree but for the suffix. A mask of a run
-    also belongs to the truth of its image's name, with or without suffix, in the mask's folder.
+    also belongs to the truth of its image's name, with or without suffix, in the mask's folder. Of a name in
+    an archive, what follows the archive may be the truth's, too.
     """
     left_out: Counter[str] = Counter()
     boxes = truth.suffix.lower() == ".csv"
@@ -211,6 +213,8 @@ def _truth_of(
         # As the truth has suffixes or not: a.jpg may be the image's name, and the mask's of a.jpg.webp.
         names.insert(0 if suffixed else 1, prediction.image)
         names.append(_stem(prediction.image))
+    # The truth of images that were packed later may lie as they did.
+    names += [inside for name in names if (inside := _inside_archive(name))]
     for name in names:
         if name in known:
             return name
@@ -221,6 +225,13 @@ def _truth_of(
         if fitting:
             return fitting[0]
     return None
+
+
+def _inside_archive(name: str) -> str | None:
+    """Name in an archive, of a path that leads into one: ``b/c`` of ``a.tar/b/c``."""
+    parts = name.split("/")
+    archives = [i for i, part in enumerate(parts[:-1]) if is_archive(part)]
+    return "/".join(parts[archives[-1] + 1 :]) if archives else None
 
 
 def _by_name(failures: Iterable[Failure]) -> dict[str, list[Failure]]:

@@ -77,7 +77,11 @@ class Cluster:
             If none comes, or none has a GPU where that is asked for.
         """
         try:
-            self._client.wait_for_workers(1, timeout=_WAIT)
+            try:
+                self._client.wait_for_workers(1, timeout=_ANSWER)
+            except TimeoutError:
+                self._announce(f"no worker yet; {self._remedy()}")
+                self._client.wait_for_workers(1, timeout=_WAIT)
         except TimeoutError as error:
             raise ClusterError(f"no worker in {_WAIT} s; {self._remedy()}") from error
         except OSError as error:

@@ -65,8 +65,8 @@ def find_images(
 
     An image in an archive has the path of the archive, followed by its name there.
 
-    Masks are named after their images, relative to the deepest folder that contains all inputs, or to the
-    archive if that is all, with the suffix ``.png``. An image whose folder holds another one of that name
+    Masks are named after their images, relative to the deepest folder that contains all inputs, with the
+    suffix ``.png``. An image whose folder holds another one of that name
     but for the suffix keeps its suffix: ``a.jpg`` and ``a.png`` have the masks ``a.jpg.png`` and
     ``a.png.png``. What is still ambiguous then, or too long for a file system, gets a digest of its name.
     """
@@ -123,7 +123,7 @@ def list_images(folder: Path, suffixes: frozenset[str]) -> tuple[list[Source], C
     search = find_images([str(folder)], suffixes=suffixes)
     found = list(search)
     if search.unreadable:
-        raise SourceError(f"cannot search: {search.unreadable[0]}")
+        raise SourceError(search.unreadable[0])
     return found, search.left_out
 
 
@@ -131,13 +131,13 @@ def _expand(given: str, suffixes: frozenset[str], exclude: str | None, left_out:
     path = os.path.abspath(given)
     if os.path.isdir(given):
         database = os.path.join(path, lmdb.FILE)
-        return _Expanded([database], database) if os.path.isfile(database) else _Expanded([path], path)
+        return _Expanded([database if os.path.isfile(database) else path], path)
     if os.path.lexists(given):
         if path.lower().endswith(".txt"):
             return _read_list(given)
-        return _Expanded([path], path if is_archive(path) else os.path.dirname(path))
+        return _Expanded([path], os.path.dirname(path))
     if member := find_member(path):
-        return _Expanded([path], str(member.archive))
+        return _Expanded([path], str(member.archive.parent))
     if any(character in given for character in "*?["):
         return _match(given, suffixes, exclude, left_out)
     raise SourceError(f"{given!r}: no such file or folder")
@@ -210,9 +210,9 @@ def _is_below(path: str, folder: str | None) -> bool:
 
 def _nothing_found(search: ImageSearch, inputs: Sequence[str], suffixes: frozenset[str]) -> str:
     lines = [f"no image found in {', '.join(map(repr, inputs)) or 'no input at all'}"]
-    lines.append(f"looked for {', '.join(sorted(suffixes))}")
+    lines += search.unreadable[:5]
+    lines += [f"{folder}: is a run, not searched" for folder in search.runs[:5]]
     if search.left_out:
         lines.append(f"left out {describe_kinds(search.left_out)}")
-    lines += [f"is a run, not searched: {folder}" for folder in search.runs[:5]]
-    lines += [f"cannot search: {error}" for error in search.unreadable[:5]]
+    lines.append(f"looked for {', '.join(sorted(suffixes))}")
     return "; ".join(lines)

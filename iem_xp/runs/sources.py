@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -26,7 +25,7 @@ class ImageSearch:
     paths : iterable of str
         Absolute paths of images, which are tried whatever their suffixes; of folders and archives.
     root : str
-        The folder, or the archive, that the names of masks start from; for paths outside of it, they start
+        The folder that the names of masks start from; for paths outside of it, they start
         from the root of the file system.
     suffixes : frozenset of str
         Lower-case suffixes of the images in folders and archives.
@@ -37,8 +36,8 @@ class ImageSearch:
     ----------
     left_out : Counter of str
         Files met so far in folders and archives that are no images, counted by suffix as `count_kind` does.
-    unreadable : list of OSError
-        Folders and archives met so far that could not be searched, or not all of them.
+    unreadable : list of str
+        Folders and archives met so far that could not be searched, or not all of them, and why.
     runs : list of str
         Folders of runs met so far, whose masks are no images.
     loose : int
@@ -49,7 +48,7 @@ class ImageSearch:
         self, paths: Iterable[str], root: str, suffixes: frozenset[str], exclude: str | None = None
     ) -> None:
         self.left_out: Counter[str] = Counter()
-        self.unreadable: list[OSError] = []
+        self.unreadable: list[str] = []
         self.runs: list[str] = []
         self.loose = 0
         self._root = root
@@ -102,7 +101,7 @@ class ImageSearch:
             try:
                 images, folders, archives, others = self._list(folder)
             except OSError as error:
-                self.unreadable.append(error)
+                self.unreadable.append(_unsearched(folder, error))
                 continue
             if identity is not None:
                 self._searched.add(identity)
@@ -143,13 +142,13 @@ class ImageSearch:
             for name, mask in self._members(archive):
                 yield f"{path}/{name}", below + mask
         except ArchiveError as error:
-            self.unreadable.append(OSError(errno.EIO, str(error), path))
+            self.unreadable.append(_unsearched(path, error))
             return
         except OSError as error:
-            self.unreadable.append(error)
+            self.unreadable.append(_unsearched(path, error))
             return
         if archive.damage:
-            self.unreadable.append(OSError(errno.EIO, archive.damage, path))
+            self.unreadable.append(f"{path}: {archive.damage}")
         if identity is not None:
             self._searched.add(identity)
 
@@ -237,6 +236,11 @@ def is_image(name: str, suffixes: frozenset[str]) -> bool:
 def is_hidden(name: str) -> bool:
     """Whether a file, or a folder, is hidden by its name."""
     return name.startswith(".")
+
+
+def _unsearched(path: str, error: ArchiveError | OSError) -> str:
+    cause = error.strerror if isinstance(error, OSError) else error
+    return f"{path}: cannot be searched: {cause}"
 
 
 def _suffix(name: str) -> str:
