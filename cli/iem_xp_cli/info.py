@@ -29,6 +29,8 @@ PACKAGES = (
     "scipy",
     "opencv-python-headless",
     "lmdb",
+    "pyarrow",
+    "distributed",
     "matplotlib",
     "array-api-strict",
     "jax",
