@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from iem_xp.images import ImageError, encode_mask, write_atomically
-from iem_xp.runs.candidates import _packed, _unpacked
 from iem_xp.runs.database import FORMAT_VERSION, RunError
 from iem_xp.runs.naming import Source
-from iem_xp.runs.records import Candidate, Counts, Entry, Failure
+from iem_xp.runs.records import Candidate, Counts, Entry, Failure, from_bits, to_bits
 from iem_xp.runs.store import Run
 
 CONFIGURATION = {"iterations": 150, "init_sides": (44, 78), "sigma": 5.0}
@@ -342,7 +341,7 @@ def test_masks_of_another_square_are_to_be_written_again(run: Run) -> None:
 def test_masks_survive_packing(data: st.DataObject, height: int, width: int) -> None:
     bits = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
     mask: NDArray[np.bool_] = np.array(bits).reshape(height, width)
-    np.testing.assert_array_equal(_unpacked(_packed(mask), width, height), mask)
+    np.testing.assert_array_equal(from_bits(to_bits(mask), height, width), mask)
 
 
 @pytest.mark.parametrize("name", ["plain.png", "new\nline.png", "🦜 '\".png", os.fsdecode(b"\xff\xfe.png")])

@@ -26,8 +26,8 @@ class Parquet:
     """A Parquet file, as an `Archive`: its rows, whose names are their numbers from 0, as ``000042``.
 
     The contents of images are in a column of structures ``{bytes, path}`` or of plain bytes; of several, that
-    named `image`, or else the first. Paths are not looked at. Rows are decoded one at
-    a time: a row group of a kilobyte may have gigabytes.
+    named `image`, or else the first. Paths are not looked at. Rows are decoded one at a time: a row group of
+    a kilobyte may have gigabytes.
 
     Parameters
     ----------

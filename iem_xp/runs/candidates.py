@@ -9,12 +9,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from iem_xp.contents import Stamp
-from iem_xp.images import Mask
 from iem_xp.runs.database import NO_STAMP, Database, stored_path, stored_source, stored_text
-from iem_xp.runs.records import Candidate, Entry
+from iem_xp.runs.records import Candidate, Entry, from_bits, to_bits
 
 _BATCH = 256
 _COLUMNS = (
@@ -60,7 +57,7 @@ class Candidates:
                 self._database.execute(
                     "INSERT INTO candidates (entry, side, inpainting_error, updates, mask)"
                     " VALUES (?, ?, ?, ?, ?)",
-                    (image, int(side), float(error), int(updates), _packed(mask)),
+                    (image, int(side), float(error), int(updates), zlib.compress(to_bits(mask))),
                 )
 
     def choose_side(self, sides: Sequence[int]) -> int | None:
@@ -164,14 +161,5 @@ def _from_row(row: Sequence[Any]) -> tuple[Entry, Candidate]:
     working_width, working_height, side, packed, error, updates = row[10:]
     source = stored_source(path, name)
     stamp = None if row[7] is None else Stamp(*row[7:10])
-    mask = _unpacked(packed, working_width, working_height)
+    mask = from_bits(zlib.decompress(packed), working_height, working_width)
     return Entry(source, width, height, seconds, notes, stamp), Candidate(side, mask, error, updates)
-
-
-def _packed(mask: Mask) -> bytes:
-    return zlib.compress(np.packbits(mask).tobytes())
-
-
-def _unpacked(packed: bytes, width: int, height: int) -> Mask:
-    bits = np.frombuffer(zlib.decompress(packed), np.uint8)
-    return np.unpackbits(bits, count=height * width).view(np.bool_).reshape(height, width)

@@ -66,9 +66,9 @@ def find_images(
     An image in an archive has the path of the archive, followed by its name there.
 
     Masks are named after their images, relative to the deepest folder that contains all inputs, with the
-    suffix ``.png``. An image whose folder holds another one of that name
-    but for the suffix keeps its suffix: ``a.jpg`` and ``a.png`` have the masks ``a.jpg.png`` and
-    ``a.png.png``. What is still ambiguous then, or too long for a file system, gets a digest of its name.
+    suffix ``.png``. An image whose folder holds another one of that name but for the suffix keeps its suffix:
+    ``a.jpg`` and ``a.png`` have the masks ``a.jpg.png`` and ``a.png.png``. What is still ambiguous then, or
+    too long for a file system, gets a digest of its name.
     """
     left_out: Counter[str] = Counter()
     suffixes = frozenset(suffix.lower() for suffix in suffixes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from iem_xp.contents import Stamp
 from iem_xp.images import Mask, Pixels
 from iem_xp.runs.naming import Source
@@ -124,3 +126,14 @@ class Counts(NamedTuple):
     done: int
     failed: int
     waiting: int
+
+
+def to_bits(mask: Mask) -> bytes:
+    """Pack a mask, bool (h, w), into an eighth of its size."""
+    return np.packbits(mask).tobytes()
+
+
+def from_bits(bits: bytes, height: int, width: int) -> Mask:
+    """Return the mask that `to_bits` packed."""
+    values = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width)
+    return values.view(np.bool_).reshape(height, width)

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
 import iem_xp
 from iem_xp.arrays import DeviceError
 from iem_xp.contents import is_missing
@@ -20,6 +18,7 @@ from iem_xp.images import Mask, Pixels
 from iem_xp.runs.finding import Finder, Found, Leave
 from iem_xp.runs.methods import Search
 from iem_xp.runs.naming import Source
+from iem_xp.runs.records import from_bits, to_bits
 from iem_xp.runs.settings import Settings
 
 
@@ -154,7 +153,7 @@ def packed(found: Found) -> Found:
     """Return what was found with each mask as bits, to be sent."""
 
     def pack(mask: Mask) -> Any:
-        return _Packed(np.packbits(mask).tobytes(), mask.shape)
+        return _Packed(to_bits(mask), mask.shape)
 
     return _with_masks(found, pack)
 
@@ -163,9 +162,7 @@ def unpacked(found: Found) -> Found:
     """Return what was found with the masks that it had before `packed`."""
 
     def unpack(mask: Any) -> Mask:
-        height, width = mask.shape
-        bits = np.unpackbits(np.frombuffer(mask.bits, np.uint8), count=height * width)
-        return bits.view(np.bool_).reshape(height, width)
+        return from_bits(mask.bits, *mask.shape)
 
     return _with_masks(found, unpack)
 
