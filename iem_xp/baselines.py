@@ -13,10 +13,11 @@ from importlib import import_module
 import numpy as np
 from numpy.typing import NDArray
 
+from iem_xp.choice import Ascent
 from iem_xp.config import IEMConfig
 from iem_xp.images import Mask, Pixels
 from iem_xp.memory import useful_size
-from iem_xp.solver import Ascent, centred_square, solve
+from iem_xp.solver import centred_square, solve
 
 SIDES = (44, 78, 92, 112)
 """Sides of the initial squares, in pixels at a shorter side of 128: the method's own, and a larger one."""
@@ -120,7 +121,7 @@ class BaselineMethod:
             starts = centred_square(images, side)
             found.append(np.stack([self._baseline(*pair) for pair in zip(images, starts, strict=True)]))
         # A search of no updates gives them back, with their inpainting errors.
-        return solve(images, found, replace(self._config, iterations=0))
+        return solve(images, found, replace(self._config, iterations=0, cut=False))
 
 
 def opencv_version() -> str:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Literal, get_args
 
-Choice = Literal["dataset", "image"]
+Choice = Literal["dataset", "image", "information"]
+Space = Literal["rgb", "lab"]
 
 REFERENCE_SIDE = 128
 """Shorter side, in pixels, at which `IEMConfig.init_sides` are given."""
 
 LEAST_EPSILON = 1e-30
 """Below about this, its products and their reciprocals leave the range of float32."""
+
+MOST_COLOURS = 256
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,10 @@ class IEMConfig:
     init_sides : tuple of int
         Sides of the centred squares that the search starts from, in pixels at a shorter image side of
         128; they scale with the image.
-    choose : {"dataset", "image"}
+    choose : {"dataset", "image", "information"}
         How one initial square is chosen among several: the one of highest mean inpainting error over all
-        images (the paper), or the one of highest inpainting error for each image.
+        images (the paper); for each image, the one of highest inpainting error; or, for each image, the one
+        whose mask the pixels' colours explain best (`iem_xp.marginals.information`).
     kernel_size : int
         Taps of one pass of the Gaussian, odd, >= 1 (eq. 6).
     sigma : float
@@ -43,6 +47,14 @@ class IEMConfig:
     epsilon : float
         Weight of a region's mean colour in every prediction (eq. 7), >= 1e-30. Part of the model: beyond the
         filter's support, the prediction *is* that mean.
+    colour_space : {"rgb", "lab"}
+        Where colours are compared: as they are (the paper), or in CIELAB, for images of three channels.
+    colour_weight : float
+        Weight of the regions' colour marginals (`iem_xp.marginals`), >= 0; 0 is the paper's equation 4.
+    colours : int
+        Size of the palette that marginals count, 1 to 256.
+    cut : bool
+        Whether each mask ends with a cut along the image's edges near its boundary (`iem_xp.cut`).
     boundary_only : bool
         Whether only pixels at the mask's boundary may change (eq. 10).
     smooth : bool
@@ -63,11 +75,21 @@ class IEMConfig:
     scale_factor: int = 1
     regularization: float = 1e-3
     epsilon: float = 1e-8
+    colour_space: Space = "rgb"
+    colour_weight: float = 0.0
+    colours: int = 32
+    cut: bool = False
     boundary_only: bool = True
     smooth: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (("iterations", 0), ("kernel_size", 1), ("repeats", 1), ("scale_factor", 1)):
+        for name, least in (
+            ("iterations", 0),
+            ("kernel_size", 1),
+            ("repeats", 1),
+            ("scale_factor", 1),
+            ("colours", 1),
+        ):
             object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
         if self.kernel_size % 2 == 0:
             raise ValueError(
@@ -81,15 +103,42 @@ class IEMConfig:
             raise ValueError("init_sides must name at least one square")
         if len(set(self.init_sides)) < len(self.init_sides):
             raise ValueError(f"init_sides names a square twice: {self.init_sides}")
-        for name, positive in (("sigma", True), ("epsilon", True), ("regularization", False)):
+        for name, positive in (
+            ("sigma", True),
+            ("epsilon", True),
+            ("regularization", False),
+            ("colour_weight", False),
+        ):
             object.__setattr__(self, name, _real(name, getattr(self, name), positive))
         if self.epsilon < LEAST_EPSILON:
             raise ValueError(f"epsilon must be at least {LEAST_EPSILON:g}, for float32, not {self.epsilon:g}")
-        if self.choose not in get_args(Choice):
-            raise ValueError(f'choose must be "dataset" or "image", not {self.choose!r}')
-        for name in ("boundary_only", "smooth"):
+        for name, known in (("choose", Choice), ("colour_space", Space)):
+            if getattr(self, name) not in get_args(known):
+                options = ", ".join(f'"{option}"' for option in get_args(known))
+                raise ValueError(f"{name} must be one of {options}, not {getattr(self, name)!r}")
+        if self.colours > MOST_COLOURS:
+            raise ValueError(f"colours must be at most {MOST_COLOURS}, not {self.colours}")
+        for name in ("boundary_only", "smooth", "cut"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
+
+    @classmethod
+    def preset(cls, name: str) -> IEMConfig:
+        """Numbers by name: "paper", the defaults, or "best", with the colour marginals and the cut.
+
+        Raises
+        ------
+        ValueError
+            If there is no such preset.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"no preset is named {name!r}; known: {', '.join(PRESETS)}")
+        return PRESETS[name]
+
+    @property
+    def needs_palette(self) -> bool:
+        """Whether the colours of images have to be counted."""
+        return self.colour_weight > 0 or self.cut or self.choose == "information"
 
 
 def config_or_default(config: IEMConfig | None) -> IEMConfig:
@@ -129,3 +178,18 @@ def _real(name: str, value: object, positive: bool) -> float:
     if not (number > 0 if positive else number >= 0) or number == float("inf"):
         raise ValueError(f"{name} must be {'above' if positive else 'at least'} 0 and finite, not {value}")
     return number
+
+
+PRESETS = {
+    "paper": IEMConfig(),
+    # Chosen on one half of the development photographs: see docs/best.md.
+    "best": IEMConfig(
+        iterations=30,
+        init_sides=(48, 56, 72),
+        choose="information",
+        regularization=1e-4,
+        colour_space="lab",
+        colour_weight=3e-4,
+        cut=True,
+    ),
+}

@@ -10,9 +10,9 @@ from array_api_compat import is_numpy_array
 
 from iem_xp import fused, solver
 from iem_xp.arrays import Array
+from iem_xp.choice import Ascent
 from iem_xp.config import IEMConfig
 from iem_xp.memory import Batches
-from iem_xp.solver import Ascent
 
 Engine = Literal["array", "fused"]
 EngineOption = Literal["auto", "array", "fused"]
@@ -30,6 +30,7 @@ def solve(
     engine: EngineOption = "auto",
     workers: int | None = None,
     batches: Batches | None = None,
+    prior: Array | None = None,
 ) -> list[Ascent]:
     """Ascents of checked images from each of some initial masks, by an engine.
 
@@ -45,11 +46,13 @@ def solve(
         Threads of the fused engine; by default, as many as this process may use CPUs.
     batches : Batches, optional
         Where the work is done, and how much of it at a time; by default where the images are.
+    prior : floating array (N, H, W), optional
+        Log odds of the foreground from elsewhere, which join what the colours say of each pixel.
 
     Returns
     -------
     list of Ascent
-        One for each start.
+        One for each start, if one of these is to be chosen for all images; else one, of the best.
 
     Raises
     ------
@@ -64,8 +67,8 @@ def solve(
     if choose(engine, there, n * height * width * len(starts), config) == "fused":
         images = batches.put(images)
         masks = [batches.put(start) for start in solver.initial_masks(images, starts)]
-        return fused.solve(images, masks, config, workers)
-    return solver.solve(images, starts, config, batches)
+        return fused.solve(images, masks, config, workers, None if prior is None else batches.put(prior))
+    return solver.solve(images, starts, config, batches, prior)
 
 
 def choose(

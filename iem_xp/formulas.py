@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from array_api_compat import array_namespace
 
 from iem_xp import solver, terms
@@ -34,7 +36,9 @@ def inpaint(images: Array, masks: Array, config: IEMConfig | None = None) -> Arr
         If an argument has the wrong type, shape or range.
     """
     with exactly(images):
-        scene, sums = _add_up(images, masks, config)
+        images = check_images(images)
+        scene = terms.Scene.of(to_colours(images, _precision(images)), config_or_default(config))
+        sums = terms.add_up(scene, check_masks(masks, images))
         predicted, _ = terms.predict(scene, sums)
         return to_images(terms.own(predicted, sums.masks))
 
@@ -109,15 +113,18 @@ def update(images: Array, masks: Array, config: IEMConfig | None = None) -> Arra
     """
     with exactly(images), few_threads(images):
         images = check_images(images)
-        colours = solver.without_constants(to_colours(images))
-        scene = terms.Scene.of(colours, config_or_default(config))
+        scene = terms.Scene.of_images(images, config_or_default(config))
         return solver.update(scene, check_masks(masks, images))
 
 
 def _add_up(images: Array, masks: Array, config: IEMConfig | None) -> tuple[terms.Scene, terms.Sums]:
     images = check_images(images)
     masks = check_masks(masks, images)
-    xp = array_namespace(images)
-    dtype = xp.float64 if xp.isdtype(images.dtype, xp.float64) else xp.float32
-    scene = terms.Scene.of(to_colours(images, dtype), config_or_default(config))
+    scene = terms.Scene.of_images(images, config_or_default(config), dtype=_precision(images))
     return scene, terms.add_up(scene, masks)
+
+
+def _precision(images: Array) -> Any:
+    """Data type to compute in: float64 for float64 images, float32 otherwise."""
+    xp = array_namespace(images)
+    return xp.float64 if xp.isdtype(images.dtype, xp.float64) else xp.float32

@@ -14,7 +14,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from iem_xp.arrays import Array
-from iem_xp.terms import Scene, Sums, add_up, add_up_errors
+from iem_xp.terms import Scene, Sums, add_up, add_up_errors, evidence
 
 OPTIONS = ("--fmad=false",)
 """For the compiler: round after every operation, as the array code does. What kernels wait for is memory."""
@@ -65,6 +65,10 @@ def project(scene: Scene, sums: Sums, error: Array, by_colours: Array, by_suppor
     """Masks after an update, before they are smoothed; arguments as `inpaint` returns them."""
     xp = array_namespace(scene.colours)
     projected = xp.empty_like(sums.masks)
+    rest = scene.K.adjoint(by_support)
+    by_colour = evidence(scene, sums.masks)
+    if by_colour is not None:
+        rest += by_colour[:, None, ...]
     _run(
         "project",
         scene,
@@ -76,7 +80,7 @@ def project(scene: Scene, sums: Sums, error: Array, by_colours: Array, by_suppor
         error,
         add_up_errors(sums, error),
         scene.K.adjoint(by_colours),
-        scene.K.adjoint(by_support),
+        rest,
         xp.sum(by_colours, axis=(2, 3)),
         xp.sum(by_support, axis=(2, 3)),
         np.float32(scene.config.epsilon),

@@ -89,6 +89,17 @@ def to_colours(images: Array, dtype: Any = None) -> Array:
     return colours * 2 - 1
 
 
+def without_constants(colours: Array) -> Array:
+    """Colours (N, C, H, W) with every channel of one value at 0, mid-grey.
+
+    Shifting a channel shifts its predictions and leaves the objective as it is, but of 0 they are exact: no
+    rounding is taken for a gradient, and a constant image keeps its mask.
+    """
+    xp = array_namespace(colours)
+    varies = xp.max(colours, axis=(2, 3), keepdims=True) > xp.min(colours, axis=(2, 3), keepdims=True)
+    return colours * xp.astype(varies, colours.dtype)
+
+
 def to_images(colours: Array) -> Array:
     """Images (N, H, W, C), floating in [0, 1], of colours (N, C, H, W) in [-1, 1]."""
     xp = array_namespace(colours)

@@ -18,6 +18,12 @@ from iem_xp.trainers import Model
 TOGETHER = 64
 """Images given to the network together: what keeps the threads of a CPU busy. A trainer may divide them."""
 
+PRIOR = 0.5
+"""Weight of the network's log odds, beside what the colours of an image say: its pixels err together."""
+
+_CERTAIN = 1e-3
+"""Probabilities nearer to 0 and 1 count as this."""
+
 
 class Network:
     """A trained network, and the search from its masks if wanted: an `iem_xp.runs.methods.Method`.
@@ -62,9 +68,9 @@ class Network:
         self._trainer: str = facts["trainer"]
         self._then_iem = then_iem
         self._probabilities = probabilities
-        config = settings_of(facts).config
-        # A search of no updates gives the masks back, with their inpainting errors.
-        config = replace(config, init_sides=(1,), iterations=config.iterations if then_iem else 0)
+        config = replace(settings_of(facts).config, init_sides=(1,))
+        if not then_iem:  # A search of no updates gives the masks back, with their inpainting errors.
+            config = replace(config, iterations=0, cut=False)
         self._search = Search(config, device, engine, announce, workers=None)
 
     def prepare(self, image: Pixels, count: int) -> None:
@@ -93,7 +99,12 @@ class Network:
                 f"{probabilities.max():g}, not probabilities of shape {shape}; its training may have "
                 "diverged: train it again with --overwrite, and with other options"
             )
-        (ascent,) = self._search.ascend(images, [probabilities > 0.5])
+        (ascent,) = self._search.ascend(images, [probabilities > 0.5], PRIOR * _log_odds(probabilities))
         if not self._probabilities:
             return [ascent]
         return [(*ascent, np.rint(255 * probabilities).astype(np.uint8))]
+
+
+def _log_odds(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    p = np.clip(probabilities, _CERTAIN, 1 - _CERTAIN)
+    return np.log(p / (1 - p))

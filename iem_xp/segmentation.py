@@ -9,12 +9,12 @@ from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
 from iem_xp.arrays import Array, exactly, like
+from iem_xp.choice import Ascent, take
 from iem_xp.config import IEMConfig, config_or_default
 from iem_xp.devices import resolve_device
 from iem_xp.engines import EngineOption, solve
 from iem_xp.layout import check_images, check_masks
 from iem_xp.memory import Batches
-from iem_xp.solver import Ascent
 
 
 @dataclass(frozen=True)
@@ -115,41 +115,32 @@ def segment(
         sides, starts = config.init_sides, config.init_sides
         if init is not None:
             sides, starts = (0,), (check_masks(init, checked, "init"),)
-        chosen = choose(solve(checked, starts, config, engine, workers, Batches(where)), sides, config)
+        chosen = choose(solve(checked, starts, config, engine, workers, Batches(where)), sides)
         if where is None:
             return chosen
         return Segmentation(*(like(array, images) for array in vars(chosen).values()))
 
 
-def choose(ascents: list[Ascent], sides: tuple[int, ...], config: IEMConfig) -> Segmentation:
-    """One mask per image among those of each initial square, by highest inpainting error.
+def choose(ascents: list[Ascent], sides: tuple[int, ...]) -> Segmentation:
+    """One mask per image: of each start, that of highest mean inpainting error over all images.
 
     Parameters
     ----------
     ascents : list of Ascent
-        One for each side, of the same images.
+        One for each start, of the same images; or one, in which each image has the best of its own.
     sides : tuple of int
-        What each started from. Of equal errors the earlier side wins.
-    config : IEMConfig
-        ``choose="dataset"`` takes the side of highest mean error for all images, ``"image"`` the side of
-        highest error for each.
+        What each start is called. Of equal errors the earlier one wins.
     """
     xp = array_namespace(ascents[0].masks)
-    errors = xp.stack([ascent.inpainting_error for ascent in ascents])
-    n = errors.shape[1]
-    if config.choose == "dataset" and n:
-        best = xp.broadcast_to(xp.argmax(xp.mean(errors, axis=1, keepdims=True), axis=0), (n,))
-    else:
-        best = xp.argmax(errors, axis=0)
-    pick = xp.arange(len(sides), device=device_of(errors))[:, None] == best[None, :]
-
-    def chosen(values: Array) -> Array:
-        return xp.sum(xp.where(pick, values, xp.zeros_like(values)), axis=0, dtype=values.dtype)
-
-    named = xp.asarray(sides, dtype=ascents[0].updates.dtype, device=device_of(errors))
+    best = xp.zeros_like(ascents[0].start)
+    if len(ascents) > 1 and best.shape[0]:
+        errors = xp.stack([ascent.inpainting_error for ascent in ascents])
+        best = best + xp.argmax(xp.mean(errors, axis=1), axis=0)
+    chosen = take(ascents, best)
+    named = xp.asarray(sides, dtype=chosen.updates.dtype, device=device_of(best))
     return Segmentation(
-        masks=xp.any(pick[:, :, None, None] & xp.stack([ascent.masks for ascent in ascents]), axis=0),
-        inpainting_error=xp.astype(chosen(errors), xp.float32),
-        init_side=chosen(xp.broadcast_to(named[:, None], pick.shape)),
-        updates=chosen(xp.stack([ascent.updates for ascent in ascents])),
+        masks=chosen.masks,
+        inpainting_error=xp.astype(chosen.inpainting_error, xp.float32),
+        init_side=xp.take(named, chosen.start),
+        updates=chosen.updates,
     )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
 from iem_xp import kernels
 from iem_xp.arrays import Array, compiled, exactly, like, to_host
+from iem_xp.choice import Ascent, per_image
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
-from iem_xp.layout import to_colours
+from iem_xp.cut import cut
+from iem_xp.marginals import count, information
 from iem_xp.memory import Batches
+from iem_xp.palette import Palette
 from iem_xp.projection import project
 from iem_xp.terms import Scene, add_up, gradient, inpaint, inpainting_error
 from iem_xp.threads import few_threads
@@ -24,18 +26,6 @@ PERIODS = (4, 12)
 LEAVING, LEAVING_COMPILED = 1 / 8, 1 / 2
 """Shares of a batch whose masks must be known for them to leave it: a smaller one has to be made first, and
 may have to be compiled."""
-
-
-class Ascent(NamedTuple):
-    """Final masks of a batch.
-
-    `masks` bool (N, H, W); `inpainting_error` (N,), L_inp of each; `updates` int (N,), after how many the
-    final mask was known.
-    """
-
-    masks: Array
-    inpainting_error: Array
-    updates: Array
 
 
 def centred_square(images: Array, side: int) -> Array:
@@ -59,8 +49,10 @@ def update(scene: Scene, masks: Array) -> Array:
     return project(masks, gradient(scene, sums, inpaint(scene, sums)), scene.config)
 
 
-def _update(config: IEMConfig, colours: Array, masks: Array) -> Array:
-    return update(Scene.of(colours, config), masks)
+def _update(
+    config: IEMConfig, colours: Array, palette: Palette | None, prior: Array | None, masks: Array
+) -> Array:
+    return update(Scene.of(colours, config)._replace(palette=palette, prior=prior), masks)
 
 
 def _of_an_update(config: IEMConfig) -> IEMConfig:
@@ -68,7 +60,7 @@ def _of_an_update(config: IEMConfig) -> IEMConfig:
     return replace(config, iterations=0, init_sides=(1,), choose="image")
 
 
-def ascend(scene: Scene, masks: Array) -> Ascent:
+def ascend(scene: Scene, masks: Array, start: int = 0) -> Ascent:
     """All updates of one batch, ``config.iterations`` of them or as many as it takes to know the last.
 
     An update is a deterministic map on binary masks. So if a mask equals the one `period` updates before,
@@ -81,6 +73,8 @@ def ascend(scene: Scene, masks: Array) -> Ascent:
     scene : Scene of N images
     masks : bool array (N, H, W)
         Where the search starts.
+    start : int
+        Position among all starts.
     """
     xp = array_namespace(scene.colours, masks)
     everything, iterations = scene, scene.config.iterations
@@ -92,7 +86,11 @@ def ascend(scene: Scene, masks: Array) -> Ascent:
     for step in range(1, iterations + 1):
         if not len(index):
             break
-        masks = advance(settings, scene.colours, masks) if advance else update(scene, masks)
+        masks = (
+            advance(settings, scene.colours, scene.palette, scene.prior, masks)
+            if advance
+            else update(scene, masks)
+        )
         due = [period for period in PERIODS if (iterations - step) % period == 0]
         equal = [xp.all(masks == earlier[period], axis=(1, 2)) for period in due if period in earlier]
         earlier.update(dict.fromkeys(due, masks))
@@ -108,13 +106,35 @@ def ascend(scene: Scene, masks: Array) -> Ascent:
 
     order = like(np.argsort(np.concatenate([index for index, _ in left])), masks)
     masks = xp.take(xp.concat([masks for _, masks in left]), order, axis=0)
-    sums = add_up(everything, masks)
-    errors = inpainting_error(sums, inpaint(everything, sums))
-    return Ascent(masks, errors, like(updates, masks))
+    return score(everything, masks, like(updates, masks), start)
+
+
+def conclude(scene: Scene, ascent: Ascent) -> Ascent:
+    """An ascent with its masks cut along the edges, if the configuration wants it."""
+    if not scene.config.cut:
+        return ascent
+    assert scene.palette is not None
+    masks = cut(scene.colours, scene.palette, scene.prior, ascent.masks)
+    return score(scene, masks, ascent.updates, 0)._replace(start=ascent.start)
+
+
+def score(scene: Scene, masks: Array, updates: Array, start: int) -> Ascent:
+    """Masks of a scene, bool (N, H, W), as an `Ascent` from a start, with their scores."""
+    xp = array_namespace(scene.colours, masks)
+    sums = add_up(scene, masks)
+    errors = inpainting_error(sums, inpaint(scene, sums))
+    explained = xp.zeros_like(errors)
+    if scene.palette is not None:
+        explained = information(*count(masks, scene.palette), errors.dtype)
+    return Ascent(masks, errors, updates, explained, xp.full_like(updates, start))
 
 
 def solve(
-    images: Array, starts: Sequence[int | Array], config: IEMConfig, batches: Batches | None = None
+    images: Array,
+    starts: Sequence[int | Array],
+    config: IEMConfig,
+    batches: Batches | None = None,
+    prior: Array | None = None,
 ) -> list[Ascent]:
     """Ascents of checked images from each of some initial masks, in bounded memory.
 
@@ -126,11 +146,13 @@ def solve(
     config : IEMConfig
     batches : Batches, optional
         Where the work is done, and how much of it at a time; by default where the images are.
+    prior : floating array (N, H, W), optional
+        Log odds of the foreground from elsewhere, which join what the colours say of each pixel.
 
     Returns
     -------
     list of Ascent
-        One for each start.
+        One for each start, if one of these is to be chosen for all images; else one, of the best.
 
     Raises
     ------
@@ -144,32 +166,23 @@ def solve(
         """Of a batch, what the fields of `Ascent` say, each for all starts in one array."""
         nonlocal K
         batch = batches.put(images[begin:end, ...])
+        known = None if prior is None else batches.put(prior[begin:end, ...])
         given = [start if isinstance(start, int) else batches.put(start[begin:end, ...]) for start in starts]
         # Images too, for NumPy makes the filter, wherever it is applied.
         with exactly(batch), few_threads(batch), few_threads(images):
-            scene = Scene.of(without_constants(to_colours(batch)), config, K)
+            scene = Scene.of_images(batch, config, K, known)
             K = scene.K
-            ascents = [ascend(scene, masks) for masks in initial_masks(batch, given)]
+            ascents = [ascend(scene, masks, start) for start, masks in enumerate(initial_masks(batch, given))]
+            ascents = [conclude(scene, ascent) for ascent in per_image(ascents, config)]
             xp = array_namespace(batch)
             return [batches.get(xp.stack(values)) for values in zip(*ascents, strict=True)]
 
     done = batches.map(work, images)
     xp = array_namespace(done[0][0])
     found = [xp.concat(parts, axis=1) for parts in zip(*done, strict=True)]
-    return [Ascent(*(values[i, ...] for values in found)) for i in range(len(starts))]
+    return [Ascent(*(values[i, ...] for values in found)) for i in range(found[0].shape[0])]
 
 
 def initial_masks(images: Array, starts: Sequence[int | Array]) -> list[Array]:
     """Masks to start from, bool (N, H, W): centred squares of the sides, and masks as they are."""
     return [centred_square(images, start) if isinstance(start, int) else start for start in starts]
-
-
-def without_constants(colours: Array) -> Array:
-    """Colours (N, C, H, W) with every channel of one value at 0, mid-grey.
-
-    Shifting a channel shifts its predictions and leaves the objective as it is, but of 0 they are exact: no
-    rounding is taken for a gradient, and a constant image keeps its mask.
-    """
-    xp = array_namespace(colours)
-    varies = xp.max(colours, axis=(2, 3), keepdims=True) > xp.min(colours, axis=(2, 3), keepdims=True)
-    return colours * xp.astype(varies, colours.dtype)

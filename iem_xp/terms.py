@@ -6,31 +6,72 @@ Arrays that hold a value for each region have a second axis of length 2, in the 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace
 
 from iem_xp.arrays import Array
 from iem_xp.config import IEMConfig
 from iem_xp.gaussian import Gaussian
+from iem_xp.layout import to_colours, without_constants
+from iem_xp.marginals import count, log_likelihood, log_ratio
+from iem_xp.palette import Palette, find_palette, to_lab
 
 
 class Scene(NamedTuple):
-    """Images, ready for any mask: `colours` X (N, C, H, W) in [-1, 1], the filter K*, the settings."""
+    """Images, ready for any mask.
+
+    `colours` X (N, C, H, W), in [-1, 1] or CIELAB. `K`: the filter K*. `config`: the settings. `palette`, if
+    they need it. `prior` (N, H, W): log odds of the foreground from elsewhere, which join what colours say.
+    """
 
     colours: Array
     K: Gaussian
     config: IEMConfig
+    palette: Palette | None = None
+    prior: Array | None = None
 
     @classmethod
     def of(cls, colours: Array, config: IEMConfig, K: Gaussian | None = None) -> Scene:
         """Scene of floating `colours`; K, if it is there already."""
         return cls(colours, K or Gaussian(colours, config), config)
 
+    @classmethod
+    def of_images(
+        cls,
+        images: Array,
+        config: IEMConfig,
+        K: Gaussian | None = None,
+        prior: Array | None = None,
+        dtype: Any = None,
+    ) -> Scene:
+        """Scene of checked images, all that the configuration needs of them; float32 unless `dtype` says."""
+        colours, palette = observe(images, config, dtype)
+        return cls.of(colours, config, K)._replace(palette=palette, prior=prior)
+
     def take(self, index: Array) -> Scene:
         """Scene of the images at the positions `index`, an integer array (n,)."""
         xp = array_namespace(self.colours)
-        return self._replace(colours=xp.take(self.colours, index, axis=0))
+        return self._replace(
+            colours=xp.take(self.colours, index, axis=0),
+            palette=None if self.palette is None else self.palette.take(index),
+            prior=None if self.prior is None else xp.take(self.prior, index, axis=0),
+        )
+
+
+def observe(images: Array, config: IEMConfig, dtype: Any = None) -> tuple[Array, Palette | None]:
+    """Colours of checked images as a configuration compares them, and their palette if it needs one.
+
+    Raises
+    ------
+    ValueError
+        If they are to be compared in CIELAB and have other than three channels.
+    """
+    colours = to_colours(images, dtype)
+    if config.colour_space == "lab":
+        colours = to_lab(colours)
+    colours = without_constants(colours)
+    return colours, find_palette(colours, config) if config.needs_palette else None
 
 
 class Sums(NamedTuple):
@@ -139,8 +180,22 @@ def inpainting_error(sums: Sums, inpainting: Inpainting) -> Array:
 
 
 def objective(scene: Scene, sums: Sums, inpainting: Inpainting) -> Array:
-    """L_IEM = L_inp - lambda (sigma(M) + sigma(M')) (eq. 11), shape (N,)."""
-    return inpainting_error(sums, inpainting) - scene.config.regularization * diversity(scene, sums)
+    """L_IEM = L_inp - lambda (sigma(M) + sigma(M')) (eq. 11), shape (N,); plus the colour marginals' part."""
+    value = inpainting_error(sums, inpainting) - scene.config.regularization * diversity(scene, sums)
+    if scene.palette is None or not scene.config.colour_weight:
+        return value
+    likelihood = log_likelihood(*count(sums.masks, scene.palette), value.dtype)
+    return value + scene.config.colour_weight * likelihood
+
+
+def evidence(scene: Scene, masks: Array) -> Array | None:
+    """What a pixel's colour says of its side, and the prior: the marginals' gradient (N, H, W), if any."""
+    if scene.palette is None or not scene.config.colour_weight:
+        return None
+    xp = array_namespace(masks)
+    ratio = log_ratio(*count(masks, scene.palette), scene.colours.dtype)
+    said = xp.reshape(xp.take_along_axis(ratio, scene.palette.codes, axis=1), masks.shape)
+    return scene.config.colour_weight * (said if scene.prior is None else said + scene.prior)
 
 
 def diversity(scene: Scene, sums: Sums) -> Array:
@@ -160,7 +215,7 @@ def gradient(scene: Scene, sums: Sums, inpainting: Inpainting) -> Array:
     - of the diversity, ``|X_q - mu(M)|^2 - |X_q - mu(M')|^2``, the means being at their optimum. The square
       of X_q cancels.
 
-    So it is a part that is multiplied by X_q, and the rest.
+    So it is a part that is multiplied by X_q, and the rest. The colour marginals add their `evidence`.
     """
     xp = array_namespace(scene.colours)
     n, _, h, w = inpainting.error.shape
@@ -181,7 +236,11 @@ def gradient(scene: Scene, sums: Sums, inpainting: Inpainting) -> Array:
     rest = scene.K.adjoint(inpainting.by_support)
     rest += by_support - regularization * squares - normalisers
     rest += xp.reshape(direct, (n, 1, h, w))
-    return xp.sum(multiplied, axis=1) + rest[:, 0, ...]
+    total = xp.sum(multiplied, axis=1) + rest[:, 0, ...]
+    by_colour = evidence(scene, sums.masks)
+    if by_colour is None:
+        return total
+    return total + by_colour * xp.astype(weight[:, 0, ...] > 0, weight.dtype)
 
 
 def own(values: Array, masks: Array) -> Array:

@@ -7,8 +7,8 @@ import scenes
 from gpus import pretend_cupy, pretend_no_cupy
 from iem_xp import DeviceError, IEMConfig, memory, segment
 from iem_xp.arrays import to_device
+from iem_xp.choice import Ascent, per_image
 from iem_xp.segmentation import choose
-from iem_xp.solver import Ascent
 
 SHORT = IEMConfig(iterations=8, init_sides=(44, 92))
 
@@ -227,6 +227,8 @@ def ascents(errors):
             masks=np.full((n, 1, 1), False) | ((side >> np.arange(2)) % 2 == 1)[None, None, :],
             inpainting_error=np.array(errors[side], dtype=np.float32),
             updates=np.full(n, 10 + side),
+            information=np.array(errors[side], dtype=np.float32)[::-1].copy(),
+            start=np.full(n, side),
         )
         for side in range(sides)
     ]
@@ -246,7 +248,7 @@ def test_the_highest_error_wins_and_of_equals_the_first(backend, errors, dataset
     sides = (44, 78, 92)
     ours = [Ascent(*map(backend.asarray, ascent)) for ascent in ascents(errors)]
     for choice, winners in [("dataset", dataset), ("image", image)]:
-        result = choose(ours, sides, IEMConfig(choose=choice))
+        result = choose(per_image(ours, IEMConfig(choose=choice)), sides)
         np.testing.assert_array_equal(backend.to_numpy(result.init_side), np.take(sides, winners))
         np.testing.assert_array_equal(backend.to_numpy(result.updates), np.add(winners, 10))
         expected = np.take(errors, winners, axis=0)[range(3), range(3)]

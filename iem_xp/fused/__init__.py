@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from iem_xp import solver
+from iem_xp.choice import Ascent
 from iem_xp.config import IEMConfig
 from iem_xp.gaussian import smallest_weight
-from iem_xp.layout import to_colours
-from iem_xp.solver import Ascent, without_constants
-from iem_xp.threads import usable_cpus
+from iem_xp.threads import few_threads, usable_cpus
 
 if TYPE_CHECKING:
-    from iem_xp.fused.ascent import Workspace
+    from iem_xp.fused.search import Searcher
 
 LEAST_WEIGHT = 1e-6
 """Smallest weight of a filter that the engine takes: it rounds them to 2**-30."""
@@ -34,7 +34,11 @@ MOST_UPDATES, MOST_EPSILON = 10**7, 1e20
 
 
 def solve(
-    images: np.ndarray, starts: Sequence[np.ndarray], config: IEMConfig, workers: int | None = None
+    images: np.ndarray,
+    starts: Sequence[np.ndarray],
+    config: IEMConfig,
+    workers: int | None = None,
+    prior: np.ndarray | None = None,
 ) -> list[Ascent]:
     """Ascents of checked images from each of some initial masks, as `iem_xp.solver.solve`.
 
@@ -45,41 +49,39 @@ def solve(
     config : IEMConfig
     workers : int, optional
         Threads, each working on an image of its own; by default, as many as this process may use CPUs.
+    prior : floating array (N, H, W), optional
+        Log odds of the foreground from elsewhere.
 
     Returns
     -------
     list of Ascent
-        One for each start.
+        As `iem_xp.solver.solve` returns them.
     """
-    from iem_xp.fused.ascent import Workspace
-    from iem_xp.fused.tables import tables_for
+    from iem_xp.fused.search import Searcher
 
-    n, height, width, channels = images.shape
-    tables = tables_for(height, width, config)
+    n = images.shape[0]
+    if not n:
+        return solver.solve(images, starts, config)
     workers = max(1, min(workers or usable_cpus(), n))
-    idle: SimpleQueue[Workspace] = SimpleQueue()
+    idle: SimpleQueue[Searcher] = SimpleQueue()
     for _ in range(workers):
-        idle.put(Workspace(channels, height, width, tables, config))
-    masks = np.zeros((len(starts), n, height, width), dtype=bool)
-    errors = np.zeros((len(starts), n), dtype=np.float32)
-    updates = np.zeros((len(starts), n), dtype=np.int64)
+        idle.put(Searcher(images.shape, config))
 
-    def ascend(i: int) -> None:
-        colours = without_constants(to_colours(images[i : i + 1]))[0]
-        workspace = idle.get()
+    def search(i: int) -> list[Ascent]:
+        searcher = idle.get()
         try:
-            found = workspace.ascend(colours, np.stack([start[i] for start in starts]))
+            known = None if prior is None else prior[i : i + 1]
+            return searcher.search(images[i : i + 1], [start[i : i + 1] for start in starts], known)
         finally:
-            idle.put(workspace)
-        masks[:, i], errors[:, i], updates[:, i] = found
+            idle.put(searcher)
 
-    if workers == 1:
-        for i in range(n):
-            ascend(i)
-    else:
-        with ThreadPoolExecutor(workers, thread_name_prefix="iem-xp") as pool:
-            list(pool.map(ascend, range(n)))
-    return [Ascent(*found) for found in zip(masks, errors, updates, strict=True)]
+    with few_threads(images):
+        if workers == 1:
+            found = [search(i) for i in range(n)]
+        else:
+            with ThreadPoolExecutor(workers, thread_name_prefix="iem-xp") as pool:
+                found = list(pool.map(search, range(n)))
+    return [Ascent(*map(np.concatenate, zip(*of, strict=True))) for of in zip(*found, strict=True)]
 
 
 def find_obstacle() -> str | None:
@@ -125,9 +127,8 @@ def find_folder() -> str | None:
 
 def start() -> None:
     """Make the engine ready: load it, or else compile it, which takes several seconds."""
-    from iem_xp.fused.ascent import Workspace
-    from iem_xp.fused.tables import tables_for
+    from iem_xp.fused.search import Searcher
 
-    config = IEMConfig(iterations=0)
-    workspace = Workspace(1, 1, 1, tables_for(1, 1, config), config)
-    workspace.ascend(np.zeros((1, 1, 1), dtype=np.float32), np.zeros((1, 1, 1), dtype=bool))
+    image, mask = np.zeros((1, 2, 2, 1), dtype=np.uint8), np.zeros((1, 2, 2), dtype=bool)
+    mask[0, 0, 0] = True
+    Searcher(image.shape, IEMConfig(iterations=0, cut=True)).search(image, [mask])

@@ -10,6 +10,7 @@ from iem_xp.arrays import Array
 from iem_xp.config import IEMConfig
 from iem_xp.fused.compiling import ONE, ZERO, Index, Number, compiled, compiled_once, inlined, trailing_zeros
 from iem_xp.fused.filtering import Planes, Rows, fill, flip, stride_of
+from iem_xp.fused.marginals import Marginals, set_ratio
 from iem_xp.fused.tables import Tables
 from iem_xp.fused.terms import Slope, ascend_boundary, regional_errors, set_constants
 from iem_xp.fused.words import BITS, blank, border, find_boundary, pack, smooth, unpack
@@ -67,9 +68,17 @@ class Workspace:
         self._mask = Mask.blank(channels, height, width, stride)
         self._slope = Slope.blank(channels, width, stride, tables)
         self._rows = Rows.blank(width, tables)
+        self._marginals = Marginals.blank(config.colours if config.colour_weight else 1, stride)
         self._history = np.zeros(config.iterations + 1, dtype=np.uint64)
 
-    def ascend(self, colours: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def ascend(
+        self,
+        colours: np.ndarray,
+        masks: np.ndarray,
+        codes: np.ndarray | None = None,
+        evidence: np.ndarray | None = None,
+        iterations: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ascents of one image.
 
         Parameters
@@ -77,6 +86,12 @@ class Workspace:
         colours : float32 array (C, H, W) in [-1, 1]
         masks : bool array (S, H, W)
             Where each search starts.
+        codes : int array (H * W,), optional
+            Colour of each pixel in a palette.
+        evidence : floating array (H, W), optional
+            Added to the gradient, whatever the mask.
+        iterations : int, optional
+            Updates, if fewer than those of the configuration.
 
         Returns
         -------
@@ -86,13 +101,16 @@ class Workspace:
         """
         channels, height, width = colours.shape
         self._planes.X.reshape(channels, -1)[:, : height * width] = colours.reshape(channels, -1)
+        self._marginals.codes[: height * width] = 0 if codes is None else codes
+        self._marginals.evidence[: height * width] = 0 if evidence is None else evidence.ravel()
         words = np.stack([pack(mask) for mask in masks])
         errors = np.zeros(len(masks), dtype=np.float32)
         updates = np.zeros(len(masks), dtype=np.int64)
         config = self._config
-        state = (self._planes, self._mask, self._slope, self._tables, self._rows, self._history)
-        numbers = (config.epsilon, config.regularization, config.boundary_only, config.smooth)
-        ascend(words, errors, updates, *state, *numbers)
+        history = self._history if iterations is None else self._history[: iterations + 1]
+        state = (self._planes, self._mask, self._slope, self._marginals, self._tables, self._rows, history)
+        weights = (config.epsilon, config.regularization, config.colour_weight)
+        ascend(words, errors, updates, *state, *weights, config.boundary_only, config.smooth)
         return np.stack([unpack(mask, width) for mask in words]), errors, updates
 
 
@@ -104,34 +122,40 @@ def ascend(
     planes: Planes,
     mask: Mask,
     slope: Slope,
+    marginals: Marginals,
     tables: Tables,
     rows: Rows,
     history: Array,
     epsilon: Number,
     regularization: Number,
+    colour_weight: Number,
     boundary_only: bool,
     smoothing: bool,
 ) -> None:
     """Replace each mask of `found` by where its ascent ends."""
     planes.whole[:] = 0  # then what is foreground counts as missing from it
-    _start(mask.inside, planes, mask, tables, rows)
+    _start(mask.inside, planes, mask, marginals, tables, rows)
     for q in range(planes.whole.size):
         planes.whole[q] = -planes.other[q]
     for c in range(mask.whole.size):
         mask.whole[c] = mask.sums[c]
+    for k in range(marginals.whole.size):
+        marginals.whole[k] = marginals.inside[k]
     iterations = history.size - 1
     for s in range(len(found)):
-        _start(found[s], planes, mask, tables, rows)
+        _start(found[s], planes, mask, marginals, tables, rows)
         history[0] = ZERO
         step = 0
         while step < iterations:
             if _is_divided(mask):
-                _aim(planes, mask, slope, tables, epsilon, regularization, boundary_only)
+                size, pixels = mask.sums[mask.sums.size - 1], mask.whole[mask.whole.size - 1]
+                set_ratio(marginals, colour_weight, size, pixels)
+                _aim(planes, mask, slope, marginals, tables, epsilon, regularization, boundary_only)
             else:
                 _copy(mask.words, mask.target)
             if smoothing:
                 smooth(mask.target, mask.inside, mask.ones, mask.twos)
-            history[step + 1] = history[step] ^ _move(planes, mask, tables, rows)
+            history[step + 1] = history[step] ^ _move(planes, mask, marginals, tables, rows)
             step += 1
             if _is_final(history, step, iterations):
                 break
@@ -143,11 +167,14 @@ def ascend(
 
 
 @compiled
-def _start(words: Array, planes: Planes, mask: Mask, tables: Tables, rows: Rows) -> None:
+def _start(
+    words: Array, planes: Planes, mask: Mask, marginals: Marginals, tables: Tables, rows: Rows
+) -> None:
     """Take a mask, and its sums, from nothing."""
     _copy(words, mask.words)
     mask.pixels[:] = 0
     mask.sums[:] = 0
+    marginals.inside[:] = 0
     channels = np.uint64(mask.sums.size) - ONE
     for i in range(planes.height):
         for k in range(ONE, np.uint64(words.shape[1]) - ONE):
@@ -159,6 +186,7 @@ def _start(words: Array, planes: Planes, mask: Mask, tables: Tables, rows: Rows)
                 for c in range(channels):
                     mask.sums[c] += planes.X[c * planes.stride + p]
                 mask.sums[channels] += 1
+                marginals.inside[marginals.codes[p]] += 1
     fill(planes, mask.pixels, tables, rows)
 
 
@@ -174,6 +202,7 @@ def _aim(
     planes: Planes,
     mask: Mask,
     slope: Slope,
+    marginals: Marginals,
     tables: Tables,
     epsilon: Number,
     regularization: Number,
@@ -188,11 +217,11 @@ def _aim(
         _copy(mask.inside, mask.boundary)
     size = mask.sums[mask.sums.size - 1]
     sizes = size, mask.whole[mask.whole.size - 1] - size
-    ascend_boundary(planes, mask.boundary, mask.words, mask.target, errors, sizes, tables, slope)
+    ascend_boundary(planes, mask.boundary, mask.words, mask.target, errors, sizes, tables, slope, marginals)
 
 
 @compiled
-def _move(planes: Planes, mask: Mask, tables: Tables, rows: Rows) -> Index:
+def _move(planes: Planes, mask: Mask, marginals: Marginals, tables: Tables, rows: Rows) -> Index:
     """Go on to `mask.target`; returns what tells the new mask's hash from the old one's."""
     channels = np.uint64(mask.sums.size) - ONE
     change = ZERO
@@ -210,6 +239,7 @@ def _move(planes: Planes, mask: Mask, tables: Tables, rows: Rows) -> Index:
                 for c in range(channels):
                     mask.sums[c] += sign * planes.X[c * planes.stride + p]
                 mask.sums[channels] += sign
+                marginals.inside[marginals.codes[p]] += sign
                 for c in range(channels + ONE):
                     planes.other[c * planes.stride + p] = (
                         planes.whole[c * planes.stride + p] - planes.other[c * planes.stride + p]

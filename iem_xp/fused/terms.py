@@ -14,6 +14,7 @@ import numpy as np
 from iem_xp.arrays import Array
 from iem_xp.fused.compiling import ONE, TWO, ZERO, Index, Number, aligned, compiled, inlined, trailing_zeros
 from iem_xp.fused.filtering import UNIT, Planes, gather
+from iem_xp.fused.marginals import Marginals, pull
 from iem_xp.fused.tables import LANES, Tables
 from iem_xp.fused.words import BITS
 
@@ -176,6 +177,7 @@ def ascend_boundary(
     sizes: tuple[Number, Number],
     tables: Tables,
     slope: Slope,
+    marginals: Marginals,
 ) -> None:
     """In `target`, the mask `words` with 1 where the gradient is positive at `boundary`, 0 where negative."""
     over_size = np.float32(1 / sizes[0]), np.float32(1 / sizes[1])
@@ -194,10 +196,10 @@ def ascend_boundary(
                     j = (k - ONE) * BITS + trailing_zeros(left)
                     bit = left & (~left + ONE)
                     left ^= bit
-                    g = _direct(
-                        planes, i * planes.width + j, words[i + ONE, k] & bit, error, over_size, slope
-                    )
-                    g += _through_filter(planes, i * planes.width + j, j, tables, columns)
+                    p = i * planes.width + j
+                    g = _direct(planes, p, words[i + ONE, k] & bit, error, over_size, slope)
+                    g += _through_filter(planes, p, j, tables, columns)
+                    g += pull(marginals, p)
                     if g > 0:
                         up |= bit
                     elif g < 0:

@@ -53,7 +53,7 @@ class Candidates:
                     *(entry.stamp or NO_STAMP),
                 ),
             ).lastrowid
-            for side, mask, error, updates, _ in candidates:  # NumPy's numbers would be stored as BLOBs
+            for side, mask, error, updates, *_ in candidates:  # NumPy's numbers would be stored as BLOBs
                 self._database.execute(
                     "INSERT INTO candidates (entry, side, inpainting_error, updates, mask)"
                     " VALUES (?, ?, ?, ?, ?)",

@@ -13,7 +13,7 @@ from typing import Any, Self
 from iem_xp.files import sync_folder
 from iem_xp.runs.naming import Source
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 UNFINISHED = ".new"
 """Suffix of the file while its tables are made."""
 
@@ -38,6 +38,7 @@ CREATE TABLE images (
     init_side INTEGER,
     inpainting_error REAL,
     updates INTEGER,
+    information REAL,
     foreground_share REAL,
     seconds REAL,
     notes TEXT,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +20,6 @@ from iem_xp.threads import usable_cpus
 
 PER_WORKER = 8
 """Images held for each worker unless `batch_size` says otherwise: two groups of four."""
-
-_error = attrgetter("inpainting_error")
 
 
 class Found(NamedTuple):
@@ -158,16 +155,15 @@ class Finder:
         return _Loaded(entry, self._settings.at_work(photograph.pixels), photograph.notes)
 
     def _compute(self, images: Sequence[_Loaded]) -> list[list[Candidate]]:
-        ascents = self._method.find(np.stack([image.working for image in images]))
-        found = [
-            [
-                Candidate(side, *(array[i] for array in ascent))
-                for side, ascent in zip(self._method.sides, ascents, strict=True)
-            ]
-            for i in range(len(images))
-        ]
-        # Of equal errors the earlier side wins, as in `iem_xp.segmentation.choose`.
-        return found if self.one_for_all else [[max(of, key=_error)] for of in found]
+        found: list[list[Candidate]] = [[] for _ in images]
+        for masks, errors, updates, information, start, *more in self._method.find(
+            np.stack([image.working for image in images])
+        ):
+            sides = np.take(self._method.sides, start)
+            values = zip(sides, masks, errors, updates, information, *more, strict=True)
+            for candidates, one in zip(found, values, strict=True):
+                candidates.append(Candidate(*one))
+        return found
 
     def _held(self) -> int:
         held = PER_WORKER * self.workers

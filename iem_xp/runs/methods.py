@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from iem_xp.arrays import Array
+from iem_xp.choice import Ascent
 from iem_xp.config import IEMConfig
 from iem_xp.engines import Announce, Engine, EngineOption, choose, solve
 from iem_xp.images import Pixels
 from iem_xp.memory import Batches, useful_size
-from iem_xp.solver import Ascent
 
 
 class Method(Protocol):
@@ -45,10 +45,10 @@ class Method(Protocol):
         """Return how many images such as this one are best computed together."""
 
     def find(self, images: Pixels) -> Sequence[tuple[NDArray[Any], ...]]:
-        """Find the masks of images (N, h, w, 3), for each of the sides in turn.
+        """Find the masks of images (N, h, w, 3): for each of the sides, or of the best of each image.
 
-        Each is an Ascent of NumPy arrays, or what begins as one: arrays of N, in the order of the fields of
-        `iem_xp.runs.records.Candidate` that follow its side.
+        Each is an Ascent of NumPy arrays, whose starts are positions in `sides`, or begins as one: what
+        follows it are further fields of `iem_xp.runs.records.Candidate`.
 
         A MemoryError means that images of this size do not fit, and nothing about others.
         """
@@ -102,12 +102,14 @@ class Search:
         return useful_size(image.shape, cached=self.device == "cpu")
 
     def find(self, images: Pixels) -> list[Ascent]:
-        """Search from every initial square.
+        """Search from every initial square, and take the best of each image if so configured.
 
         Once memory did not suffice for a batch, the batches of all later images are smaller, too.
         """
         return self.ascend(images, self.sides)
 
-    def ascend(self, images: Pixels, starts: Sequence[int | Array]) -> list[Ascent]:
-        """Search from each of some squares, by their sides, or masks (N, h, w)."""
-        return solve(images, starts, self._config, self._option, self._workers, self._batches)
+    def ascend(
+        self, images: Pixels, starts: Sequence[int | Array], prior: Array | None = None
+    ) -> list[Ascent]:
+        """Search from each of some squares, by their sides, or masks (N, h, w); `prior` as for `solve`."""
+        return solve(images, starts, self._config, self._option, self._workers, self._batches, prior)

@@ -59,6 +59,8 @@ class Candidate(NamedTuple):
         L_inp of `mask`.
     updates : int
         Updates computed.
+    information : float
+        Share of the mask's entropy that the colours explain; 0 where they are not counted.
     probability : uint8 array (h, w), optional
         Probability of foreground, 255 for 1: what a network said, if it is to be written.
     """
@@ -67,6 +69,7 @@ class Candidate(NamedTuple):
     mask: Mask
     inpainting_error: float
     updates: int
+    information: float = 0.0
     probability: Pixels | None = None
 
 
@@ -76,7 +79,7 @@ class Finished(NamedTuple):
     Attributes
     ----------
     entry : Entry
-    init_side, inpainting_error, updates
+    init_side, inpainting_error, updates, information
         Of the mask, as in `Candidate`.
     foreground_share : float
         Of the mask as written, 0 to 1.
@@ -86,6 +89,7 @@ class Finished(NamedTuple):
     init_side: int
     inpainting_error: float
     updates: int
+    information: float
     foreground_share: float
 
 

@@ -73,7 +73,7 @@ class Results:
         """Iterate over the images that are done, as their rows say; rows may be written meanwhile."""
         columns = (
             "path, mask, shard, width, height, seconds, notes, file_size, file_modified, digest,"
-            " init_side, inpainting_error, updates, foreground_share"
+            " init_side, inpainting_error, updates, information, foreground_share"
         )
         for row in self._rows(columns, "done"):
             stamp = None if row[7] is None else Stamp(*row[7:10])
@@ -108,16 +108,16 @@ class Results:
     def written(self, path: Path) -> tuple[Entry, Candidate] | None:
         """Return an image that is done, with the mask that was written; an ImageError if that is gone."""
         query = (
-            "SELECT mask, shard, width, height, seconds, notes, init_side, inpainting_error, updates"
-            " FROM images WHERE path = ? AND status = 'done'"
+            "SELECT mask, shard, width, height, seconds, notes, init_side, inpainting_error, updates,"
+            " information FROM images WHERE path = ? AND status = 'done'"
         )
         row = self._database.execute(query, (stored_path(path),)).fetchone()
         if row is None:
             return None
-        name, shard, *known, side, error, updates = row
+        name, shard, *known, side, error, updates, information = row
         source = stored_source(os.fspath(path), name, shard)
         mask = read_labels(self.masks / source.shard / source.mask) == FOREGROUND
-        return Entry(source, *known), Candidate(side, mask, error, updates)
+        return Entry(source, *known), Candidate(side, mask, error, updates, information)
 
     def ranked(self) -> Iterator[Ranked]:
         """Iterate over the images that are done, from the highest inpainting error; ties by mask's name."""

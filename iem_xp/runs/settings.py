@@ -98,8 +98,11 @@ def differences(
     )
 
 
-PRESETS: dict[str, Settings] = {"paper": Settings(fit="crop")}
-"""Named settings; "paper" is the protocol of the paper's tables."""
+PRESETS: dict[str, Settings] = {
+    "paper": Settings(fit="crop"),
+    "best": Settings(IEMConfig.preset("best")),
+}
+"""Named settings: "paper" is the protocol of the paper's tables, "best" for masks to be used."""
 
 
 def read_settings(file: Path) -> dict[str, Any]:

@@ -234,9 +234,10 @@ class Run(Results):
 
     def record_done(self, entry: Entry, candidate: Candidate, foreground_share: float) -> None:
         """Record an image whose mask is written; it replaces a failure or an earlier mask's row."""
-        side, _, error, updates, _ = candidate
+        side, _, error, updates, information, _ = candidate
         # NumPy's numbers would be stored as BLOBs.
-        self.record_finished(Finished(entry, int(side), float(error), int(updates), float(foreground_share)))
+        found = int(side), float(error), int(updates), float(information)
+        self.record_finished(Finished(entry, *found, float(foreground_share)))
 
     def record_finished(self, finished: Finished) -> None:
         """Record an image as another run did, whose files are copied; otherwise as `record_done`."""
@@ -247,8 +248,8 @@ class Run(Results):
             self._database.execute("DELETE FROM images WHERE path = ?", (path,))
             self._database.execute(
                 "INSERT INTO images (path, status, width, height, mask, shard, init_side, inpainting_error,"
-                " updates, foreground_share, seconds, notes, file_size, file_modified, digest)"
-                " VALUES (?, 'done', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " updates, information, foreground_share, seconds, notes, file_size, file_modified, digest)"
+                " VALUES (?, 'done', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     path,
                     entry.width,

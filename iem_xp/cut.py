@@ -1,0 +1,156 @@
+"""A cut along the edges of the image: the mask's boundary moved, within a band, to where colours change.
+
+Of all masks that are M at a distance from its boundary, the one is sought that maximises
+
+    sum_p M_p r_p - GAMMA sum_pq w_pq |M_p - M_q| ,   w_pq = exp(-d_pq / (2 mean d)) / |p - q| ,
+
+over the 8 neighbours q of each pixel p, where d is the squared distance of their colours, and r the log ratio
+of the regions' colours (`iem_xp.marginals`) plus the prior. It is a minimum cut (Boykov and Jolly 2001) with
+the weights of GrabCut (Rother, Kolmogorov and Blake 2004), a palette for its Gaussians and a band for its
+rectangle. With M relaxed to [0, 1] it is convex, and its solution, cut at one half, as good: that is found by
+the primal-dual method of Chambolle and Pock (2011), a few array operations a step. Colours and band are then
+those of the new mask, and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from array_api_compat import array_namespace, device
+
+from iem_xp.arrays import Array
+from iem_xp.config import REFERENCE_SIDE
+from iem_xp.marginals import count, log_ratio
+from iem_xp.palette import Palette
+
+GAMMA = 10.0
+"""Weight of the boundary's length, in nats for a pair of pixels of one colour."""
+INWARDS, OUTWARDS = 8, 14
+"""How far the boundary may move in a round, in pixels at a shorter side of 128."""
+ROUNDS = 3
+STEPS = 200
+"""Of the primal-dual method, in each round."""
+
+DUAL_STEP, PRIMAL_STEP = GAMMA / 4, 1 / (4 * GAMMA)
+"""Their product must be below 1 / 16, for a pixel has eight neighbours; a longer primal step is faster."""
+
+
+class Energy(NamedTuple):
+    """What a cut minimises; arrays of P pixels, row by row.
+
+    `gain` (N, P): r. `edges` (N, 4, P): GAMMA w for each pixel and its neighbour at each of the `offsets`
+    (right, below, below right, below left), 0 where that is outside. `least`, `most` (N, P): bounds of M.
+    """
+
+    gain: Array
+    edges: Array
+    least: Array
+    most: Array
+    offsets: tuple[int, int, int, int]
+
+
+Minimise = Callable[[Energy, Array], Array]
+
+
+def minimise(energy: Energy, start: Array) -> Array:
+    """The relaxed mask of least energy, about: floating (N, P) in [0, 1], from `start`, of the same kind."""
+    xp = array_namespace(start)
+    relaxed = ahead = start
+    flow = [xp.zeros_like(start) for _ in energy.offsets]
+    for _ in range(STEPS):
+        push = energy.gain
+        for k, offset in enumerate(energy.offsets):
+            most = energy.edges[:, k, :]
+            rise = xp.roll(ahead, -offset, axis=1) - ahead
+            flow[k] = xp.minimum(xp.maximum(flow[k] + DUAL_STEP * rise, -most), most)
+            push = push + flow[k] - xp.roll(flow[k], offset, axis=1)
+        before = relaxed
+        relaxed = xp.minimum(xp.maximum(before + PRIMAL_STEP * push, energy.least), energy.most)
+        ahead = 2 * relaxed - before
+    return relaxed
+
+
+def cut(
+    colours: Array, palette: Palette, prior: Array | None, masks: Array, minimise: Minimise = minimise
+) -> Array:
+    """Masks cut along the edges of their images.
+
+    Parameters
+    ----------
+    colours : floating array (N, C, H, W)
+    palette : Palette
+    prior : floating array (N, H, W), optional
+        Log odds of the foreground from elsewhere.
+    masks : bool array (N, H, W)
+    minimise : callable
+        As the one of this module.
+
+    Returns
+    -------
+    bool array (N, H, W)
+        A mask of which one region would vanish stays as it is.
+    """
+    xp = array_namespace(colours, masks)
+    n, _, width = masks.shape
+    offsets = 1, width, width + 1, width - 1
+    edges = GAMMA * _contrast(colours)
+    flat = xp.reshape(masks, (n, -1))
+    for _ in range(ROUNDS):
+        ratio = log_ratio(*count(masks, palette), colours.dtype)
+        gain = xp.take_along_axis(ratio, palette.codes, axis=1)
+        if prior is not None:
+            gain = gain + xp.reshape(prior, flat.shape)
+        least, most = (xp.reshape(bound, flat.shape) for bound in _band(masks, colours.dtype))
+        energy = Energy(gain, edges, least, most, offsets)
+        found = minimise(energy, xp.astype(flat, colours.dtype)) > 0.5
+        divided = xp.any(found, axis=1, keepdims=True) & ~xp.all(found, axis=1, keepdims=True)
+        flat = xp.where(divided, found, flat)
+        masks = xp.reshape(flat, masks.shape)
+    return masks
+
+
+def _contrast(colours: Array) -> Array:
+    """`w` of each pixel and its neighbours, (N, 4, H * W)."""
+    xp = array_namespace(colours)
+    n, _, height, width = colours.shape
+    distances = []
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        here = colours[:, :, : height - down, max(0, -right) : width - max(0, right)]
+        there = colours[:, :, down:, max(0, right) : width + min(0, right)]
+        distances.append(xp.sum((here - there) ** 2, axis=1))
+    pairs = max(1, sum(distance.shape[1] * distance.shape[2] for distance in distances))
+    mean = sum(xp.sum(distance, axis=(1, 2), keepdims=True) for distance in distances) / pairs
+    twice = 2 * xp.where(mean > 0, mean, xp.ones_like(mean))
+    right, below, below_right, below_left = (xp.exp(-distance / twice) for distance in distances)
+    column = xp.zeros((n, height, 1), dtype=colours.dtype, device=device(colours))
+    row = xp.zeros((n, 1, width), dtype=colours.dtype, device=device(colours))
+    diagonal = 2**-0.5
+    planes = (
+        xp.concat([right, column], axis=2),
+        xp.concat([below, row], axis=1),
+        xp.concat([xp.concat([diagonal * below_right, column[:, 1:, :]], axis=2), row], axis=1),
+        xp.concat([xp.concat([column[:, 1:, :], diagonal * below_left], axis=2), row], axis=1),
+    )
+    return xp.reshape(xp.stack(planes, axis=1), (n, 4, height * width))
+
+
+def _band(masks: Array, dtype: object) -> tuple[Array, Array]:
+    """1 where a mask stays foreground, and where it does not stay background: (N, H, W) each."""
+    xp = array_namespace(masks)
+    scale = min(masks.shape[1:]) / REFERENCE_SIDE
+    inwards, outwards = (max(1, round(reach * scale)) for reach in (INWARDS, OUTWARDS))
+    foreground = xp.astype(masks, dtype)
+    near_background = _widen(1 - foreground, inwards)
+    return 1 - near_background, _widen(foreground, outwards)
+
+
+def _widen(planes: Array, reach: int) -> Array:
+    """1 within `reach` pixels, along rows and columns, of a 1 in planes (N, H, W) of 0 and 1, else 0."""
+    xp = array_namespace(planes)
+
+    def near(length: int) -> Array:
+        places = xp.arange(length, device=device(planes))
+        return xp.astype(xp.abs(places[:, None] - places[None, :]) <= reach, planes.dtype)
+
+    return xp.astype(near(planes.shape[1]) @ planes @ near(planes.shape[2]) > 0.5, planes.dtype)

@@ -1,0 +1,107 @@
+"""Colours as they look, and few of them to count: CIELAB, and the palette of an image."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from array_api_compat import array_namespace, device
+
+from iem_xp.arrays import Array
+from iem_xp.config import IEMConfig
+
+PASSES = 8
+"""Rounds of k-means: the masks of more are no better."""
+SAMPLED = 2
+"""Of the rows, and of the columns, each of this many is looked at to find the palette."""
+
+_SPREAD = 0.7548776662466927, 0.5698402909980532
+"""Steps of the R2 sequence (Roberts 2018), whose points are spread evenly, however many there are."""
+
+_TO_XYZ = (
+    (0.4124564, 0.3575761, 0.1804375),
+    (0.2126729, 0.7151522, 0.0721750),
+    (0.0193339, 0.1191920, 0.9503041),
+)
+"""Linear sRGB to CIE XYZ (IEC 61966-2-1), white D65."""
+
+
+class Palette(NamedTuple):
+    """Pixels by the colours that they are nearest to.
+
+    `codes` int64 (N, P): which of the K colours each of the P pixels, row by row, has.
+    `order` int64 (N, P): pixels by their codes. `ends` int64 (N, K): how many have a code up to each.
+    """
+
+    codes: Array
+    order: Array
+    ends: Array
+
+    def take(self, index: Array) -> Palette:
+        """Those of the images at the positions `index`."""
+        xp = array_namespace(self.codes)
+        return Palette(*(xp.take(values, index, axis=0) for values in self))
+
+
+def to_lab(colours: Array) -> Array:
+    """CIELAB, L* / 50 - 1, a* / 50 and b* / 50, of sRGB colours (N, 3, H, W) in [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        If there are not three channels.
+    """
+    xp = array_namespace(colours)
+    if colours.shape[1] != 3:
+        raise ValueError(
+            f'colour_space "lab" needs images of three channels, not {colours.shape[1]}; '
+            'colour_space="rgb" takes any number'
+        )
+    srgb = xp.clip((colours + 1) / 2, 0, 1)
+    linear = xp.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    red, green, blue = (linear[:, c, ...] for c in range(3))
+    root = []
+    for weights in _TO_XYZ:
+        white = sum(weights)
+        r, g, b = (weight / white for weight in weights)
+        t = r * red + g * green + b * blue
+        root.append(xp.where(t > (6 / 29) ** 3, t ** (1 / 3), t * (29 / 6) ** 2 / 3 + 4 / 29))
+    x, y, z = root
+    return xp.stack([(116 * y - 16) / 50 - 1, 10 * (x - y), 4 * (y - z)], axis=1)
+
+
+def find_palette(colours: Array, config: IEMConfig) -> Palette:
+    """Palette of each image, by k-means (Lloyd 1982) that begins with the colours of pixels all over it.
+
+    Parameters
+    ----------
+    colours : floating array (N, C, H, W)
+    config : IEMConfig
+        Supplies ``colours``.
+    """
+    xp = array_namespace(colours)
+    n, channels, height, width = colours.shape
+    pixels = xp.reshape(colours, (n, channels, height * width))
+    begin = xp.asarray(_spread(config.colours, height, width), device=device(colours))
+    centres = xp.permute_dims(xp.take(pixels, begin, axis=2), (0, 2, 1))
+    samples = xp.reshape(colours[:, :, ::SAMPLED, ::SAMPLED], (n, channels, -1))
+    for _ in range(PASSES):
+        distance = _distance(centres, samples)
+        nearest = xp.astype(distance == xp.min(distance, axis=1, keepdims=True), colours.dtype)
+        size = xp.sum(nearest, axis=2, keepdims=True)
+        mean = nearest @ xp.permute_dims(samples, (0, 2, 1)) / xp.where(size > 0, size, xp.ones_like(size))
+        centres = xp.where(size > 0, mean, centres)
+    codes = xp.argmin(_distance(centres, pixels), axis=1)
+    ends = [xp.sum(xp.astype(codes <= k, xp.int64), axis=1) for k in range(config.colours)]
+    return Palette(codes, xp.argsort(codes, axis=1, stable=True), xp.stack(ends, axis=1))
+
+
+def _spread(count: int, height: int, width: int) -> list[int]:
+    """Positions of pixels all over an image, row by row."""
+    places = (((0.5 + k * step) % 1 for step in _SPREAD) for k in range(count))
+    return [int(row * height) * width + int(column * width) for row, column in places]
+
+
+def _distance(centres: Array, pixels: Array) -> Array:
+    """Squared distances (N, K, P), but for a term that is the same for all centres."""
+    xp = array_namespace(pixels)
+    return (-2 * centres) @ pixels + xp.sum(centres**2, axis=2, keepdims=True)
