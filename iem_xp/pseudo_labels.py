@@ -40,7 +40,7 @@ from iem_xp.threads import usable_cpus
 
 FORMAT_VERSION = 1
 IMAGES, MASKS, TABLE, META = "images.npy", "masks.npy", "labels.csv", "meta.json"
-COLUMNS = ("path", "mask", "inpainting_error", "foreground_share", "init_side")
+COLUMNS = ("path", "mask", "inpainting_error", "information", "foreground_share", "init_side")
 
 
 class LabelError(ValueError):
@@ -126,7 +126,7 @@ def export_labels(
     overwrite: bool = False,
     advance: Callable[[int], object] = lambda count: None,
 ) -> Exported:
-    """Write the masks of highest inpainting error, with their images, to a folder to train on.
+    """Write the best masks, as `Run.ranked` orders them, with their images, to a folder to train on.
 
     The next best takes the place of what cannot be read any more or is left out. What is written depends on
     the run and the arguments alone, memory not on how much it is; `META` is written last, so that a folder
@@ -278,7 +278,8 @@ def _write(
                 continue
             add_image(result.image)
             add_mask(result.mask)
-            rows.writerow([*ranked.source[:2], ranked.inpainting_error, result.share, ranked.init_side])
+            scores = ranked.inpainting_error, ranked.information, result.share, ranked.init_side
+            rows.writerow([*ranked.source[:2], *scores])
             exported.count += 1
             advance(1)
             if exported.count == top:

@@ -44,7 +44,8 @@ class Trainer(Protocol):
     """Makes a network of a folder of labels; a module with these two functions is one.
 
     With `export`, its networks can be exported: see docs/export-model.md; with ``check(options)``, which
-    raises as `fit` does, options are refused before anything is done.
+    raises as `fit` does, options are refused before anything is done; with ``REFINEMENT``, a mapping, it has
+    other defaults for ``rounds`` and ``then_iem`` of `iem_xp.refinement.Refinement`.
     """
 
     def fit(
@@ -113,6 +114,12 @@ def list_trainers() -> list[Listed]:
         If two distributions have a trainer of one name: one of them is taken, ours rather than another.
     """
     return [listed for listed, _ in _find()]
+
+
+def default_trainer() -> str:
+    """Name of the trainer to take where none is named: keras where all it needs is installed, or pixels."""
+    ready = {listed.name for listed in list_trainers() if not listed.missing}
+    return "keras" if "keras" in ready or "pixels" not in ready else "pixels"
 
 
 def load_trainer(name: str) -> Trainer:

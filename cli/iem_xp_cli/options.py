@@ -12,7 +12,7 @@ import click
 
 from iem_xp import fused
 from iem_xp.arrays import DeviceError
-from iem_xp.config import Choice
+from iem_xp.config import Choice, Space
 from iem_xp.decoding import MAX_PIXELS, pixels_limited
 from iem_xp.devices import resolve_device
 from iem_xp.engines import EngineError, EngineOption, check_fused
@@ -23,7 +23,10 @@ from iem_xp.threads import usable_cpus
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_DEFAULTS = Settings().as_dict()
+DEFAULT = "best"
+"""Preset that is taken unless another is named."""
+
+_DEFAULTS = {name: settings.as_dict() for name, settings in PRESETS.items()}
 
 
 def _sides(value: str) -> tuple[int, ...]:
@@ -37,6 +40,7 @@ _TYPES: dict[str, Any] = {
     "init_sides": _sides,
     "choose": click.Choice(get_args(Choice)),
     "fit": click.Choice(get_args(Fit)),
+    "colour_space": click.Choice(get_args(Space)),
 }
 _HELP = {
     "size": "Shorter side of the images at work, in pixels.",
@@ -44,13 +48,18 @@ _HELP = {
     "squash: all of the image, made square.",
     "iterations": "Updates of each mask.",
     "init_sides": "Sides of the initial squares, in pixels at a shorter side of 128.",
-    "choose": "Take the initial square that is best for the whole data set, or for each image.",
+    "choose": "Take the initial square of highest inpainting error for the whole data set, or each image; "
+    "or, for each image, the one whose mask the colours explain best.",
     "kernel_size": "Taps of one pass of the Gaussian, odd.",
     "sigma": "Standard deviation of one pass, in pixels.",
     "repeats": "Passes of the Gaussian.",
     "scale_factor": "Run the Gaussian on images reduced by this factor.",
     "regularization": "Weight lambda of the diversity of colours within each side.",
     "epsilon": "Weight of a side's mean colour in every prediction.",
+    "colour_space": "Where colours are compared: as they are, or in CIELAB.",
+    "colour_weight": "Weight of the colours that each side has; 0 is the paper's objective.",
+    "colours": "Size of the palette that these are counted by.",
+    "cut": "Whether a mask ends with a cut along the image's edges near its boundary.",
     "boundary_only": "Whether only pixels at the mask's boundary may change.",
     "smooth": "Whether masks are smoothed after every update.",
 }
@@ -59,15 +68,17 @@ _HELP = {
 def settings_options(command: Command) -> Command:
     """Options for every setting; collect their values with `collect_settings`."""
     for name, text in reversed(_HELP.items()):
-        flag, default = name.replace("_", "-"), _DEFAULTS[name]
-        declared, kind, shown = f"--{flag}", _TYPES.get(name, type(default)), default
+        flag, default = name.replace("_", "-"), _DEFAULTS[DEFAULT][name]
+        declared, kind = f"--{flag}", _TYPES.get(name, type(default))
         if isinstance(default, bool):
-            declared, shown = f"--{flag}/--no-{flag}", "yes" if default else "no"
-        elif isinstance(default, tuple):
-            shown = ",".join(map(str, default))
+            declared = f"--{flag}/--no-{flag}"
         metavar = "N,N,..." if isinstance(default, tuple) else None
+        shown = {preset: _as_shown(values[name]) for preset, values in _DEFAULTS.items()}
+        if len(set(shown.values())) == 1:
+            shown = {"default": shown[DEFAULT]}
+        listed = ", ".join(f"{preset}: {value}" for preset, value in shown.items())
         option = click.option(
-            declared, name, type=kind, default=None, metavar=metavar, help=f"{text}  [default: {shown}]"
+            declared, name, type=kind, default=None, metavar=metavar, help=f"{text}  [{listed}]"
         )
         command = option(command)
     for option in (
@@ -79,17 +90,26 @@ def settings_options(command: Command) -> Command:
         click.option(
             "--preset",
             type=click.Choice(list(PRESETS)),
-            help="Settings by name: paper is the protocol of the paper's tables. Options beside it win.",
+            default=DEFAULT,
+            show_default=True,
+            help="Settings by name: best for masks to be used, paper for the protocol of the paper's tables. "
+            "Options beside it win.",
         ),
     ):
         command = option(command)
     return command
 
 
-def collect_settings(preset: str | None, config: Path | None, options: dict[str, Any]) -> Settings:
+def _as_shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def collect_settings(preset: str, config: Path | None, options: dict[str, Any]) -> Settings:
     """Settings of the preset, overridden by the file, overridden by the options that were given."""
     try:
-        settings = PRESETS[preset] if preset else Settings()
+        settings = PRESETS[preset]
         if config is not None:
             values = read_settings(config)
             try:

@@ -16,14 +16,13 @@ from iem_xp.pseudo_labels import LabelError
 from iem_xp.refinement import Refinement
 from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
-from iem_xp.trainers import TrainerError
+from iem_xp.trainers import TrainerError, default_trainer, load_trainer
 from iem_xp_cli.export_labels import curation_options, take_curation
 from iem_xp_cli.options import (
     Command,
     device_option,
     max_pixels_option,
     take_device,
-    then_iem_option,
     workers_option,
 )
 from iem_xp_cli.printing import say
@@ -82,18 +81,24 @@ def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str
     type=click.IntRange(min=1),
     default=8000,
     show_default=True,
-    help="Labels to select: the masks of highest inpainting error.",
+    help="Labels to select: the best masks, by information or, with --preset paper, by inpainting error.",
 )
 @curation_options
-@click.option("--trainer", default="keras", show_default=True, help="What trains: see `iem-xp trainers`.")
+@click.option(
+    "--trainer",
+    help="What trains: see `iem-xp trainers`.  [default: keras, or pixels if that is not installed]",
+)
 @trainer_options
-@then_iem_option
+@click.option(
+    "--then-iem/--no-then-iem",
+    default=None,
+    help="Whether to search on from the network's masks (IEM).  [default: that of the trainer; pixels: yes]",
+)
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="How often to select and train; from the second time on, among the refined masks.",
+    help="How often to select and train; from the second time on, among the refined masks.  "
+    "[default: that of the trainer; keras: 1, pixels: 2]",
 )
 @click.option(
     "--probabilities",
@@ -110,10 +115,10 @@ def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str
 def command(
     folder: Path,
     top: int,
-    trainer: str,
+    trainer: str | None,
     others: tuple[str, ...],
-    then_iem: bool,
-    rounds: int,
+    then_iem: bool | None,
+    rounds: int | None,
     probabilities: bool,
     overwrite: bool,
     workers: int,
@@ -123,8 +128,8 @@ def command(
 ) -> None:
     """Train a network on the best masks of a run, and mask all its images anew.
 
-    RUN is what `iem-xp segment` made, by default iem-run. A network is trained with its masks of highest
-    inpainting error for labels. The network's masks of all images go to refined/, a run of its own.
+    RUN is what `iem-xp segment` made, by default iem-run. A network, or the classifier of pixels, is trained
+    with its best masks for labels. Its masks of all images go to refined/, a run of its own.
 
     The same command again continues wherever it stopped, and masks images that came later. The network
     computes where its library does; --device is for inpainting errors and --then-iem.
@@ -133,8 +138,12 @@ def command(
     """
     curation = take_curation(given)
     options = collect_options(given, others)
-    refinement = Refinement(top, curation, trainer, options, then_iem, rounds, probabilities)
+    trainer = trainer or default_trainer()
     with _messages():
+        choices = {**getattr(load_trainer(trainer), "REFINEMENT", {})}
+        choices |= {"then_iem": then_iem} if then_iem is not None else {}
+        choices |= {"rounds": rounds} if rounds is not None else {}
+        refinement = Refinement(top, curation, trainer, options, probabilities=probabilities, **choices)
         check_options(trainer, options)  # before anything is done, or deleted
         with Run.open(folder) as run:
             if not run.counts().done:

@@ -26,7 +26,16 @@ from iem_xp.reproduction.drawing import FigureError, check_figures, draw_figures
 from iem_xp.reproduction.outputs import IMAGES, SCORES, check_place, prepare
 from iem_xp.reproduction.report import ablation_table, explain, results_table
 from iem_xp.reproduction.scoring import Found, Scoring, list_figures, score_runs
-from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, REFINED, Study, find_sources
+from iem_xp.reproduction.studies import (
+    ABLATIONS,
+    BEST,
+    FLOORS,
+    GRABCUT,
+    IEM,
+    REFINED,
+    Study,
+    find_sources,
+)
 from iem_xp.reproduction.tables import Table, to_csv
 from iem_xp.runs.database import RunError
 from iem_xp.runs.methods import Method
@@ -55,6 +64,7 @@ FORMATS = ("text", "markdown", "csv", "json")
 @click.option("--split", help="Part of the data set.  [default: test, or all of it]")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first so many images.")
 @click.option("--ablate", is_flag=True, help="Also the ablation: lambda = 0, no smoothing, any pixel free.")
+@click.option("--best", is_flag=True, help="Also the best preset, on the same crops.")
 @click.option(
     "--baselines/--no-baselines", default=True, show_default=True, help="Also GrabCut and centred figures."
 )
@@ -83,6 +93,7 @@ def command(
     split: str | None,
     limit: int | None,
     ablate: bool,
+    best: bool,
     baselines: bool,
     refine: bool,
     figures: Path | None,
@@ -104,7 +115,8 @@ def command(
     and the paper's own rows. The same command again continues where it stopped.
 
     With --refine a network is trained on the best masks of the square that is chosen for the data set, as by
-    iem-xp refine, and the table has a row of its masks.
+    iem-xp refine, and the table has a row of its masks. With --best it has one of the best preset, which
+    goes beyond the paper.
 
     Exit status: 0 all well, 1 some images could not be segmented or scored, 2 wrong usage, 130 interrupted.
     """
@@ -124,7 +136,7 @@ def command(
         if figures is not None:
             check_place(figures, root, folder)
             check_figures(figures, overwrite)
-        studies = _list_studies(ablate, baselines, notes)
+        studies = _list_studies(ablate, best, baselines, notes)
         if refinement is not None:
             check_options(refinement.trainer, refinement.options)
     device = take_device(device)
@@ -189,9 +201,9 @@ def _choose_refinement(refine: bool, schedule: str | None, **given: Any) -> Refi
     return None
 
 
-def _list_studies(ablate: bool, baselines: bool, notes: list[str]) -> list[Study]:
+def _list_studies(ablate: bool, best: bool, baselines: bool, notes: list[str]) -> list[Study]:
     """Studies to run; `notes` are added to where one cannot be."""
-    studies = [IEM]
+    studies = [IEM, *([BEST] if best else [])]
     if baselines:
         try:
             check_grabcut()

@@ -98,7 +98,7 @@ def command(
     engine: EngineOption,
     cluster: str | None,
     as_json: bool,
-    preset: str | None,
+    preset: str,
     config: Path | None,
     cutout: bool,
     overlay: bool,
@@ -173,7 +173,7 @@ def _of_workers(device: str) -> str:
 
 
 def _as_text(summary: dict[str, Any], settings: Settings) -> str:
-    side = "chosen per image" if settings.config.choose == "image" else "none chosen, no image is done"
+    side = "chosen per image" if settings.config.choose != "dataset" else "none chosen, no image is done"
     crop = " (masks of the centre crops)" if settings.fit == "crop" else ""
     before = f" ({summary['continued']} of them segmented before)" if summary["continued"] else ""
     return "\n".join(

@@ -9,7 +9,7 @@ from iem_xp.evaluation.scores import BOX_FIGURES, MASK_FIGURES
 from iem_xp.reproduction.published import ABLATIONS as PUBLISHED_ABLATIONS
 from iem_xp.reproduction.published import IMAGES, RESULTS, Ablation
 from iem_xp.reproduction.scoring import FOR_DATA_SET, Scoring
-from iem_xp.reproduction.studies import ABLATIONS, FLOORS, GRABCUT, IEM, REFINED
+from iem_xp.reproduction.studies import ABLATIONS, BEST, FLOORS, GRABCUT, IEM, REFINED
 from iem_xp.reproduction.tables import Line, Table
 
 
@@ -17,9 +17,10 @@ def results_table(kind: str, title: str, scoring: Scoring) -> Table:
     """Tables 1 to 3: what the paper reports of this kind of data set, and what was measured here."""
     iem = scoring.choices[IEM.name]
     groups = [[*iem.for_each_side, iem.for_each_image, iem.by_truth]]
-    if REFINED.name in scoring.choices:
-        (row,) = scoring.choices[REFINED.name].for_each_side
-        groups.append([row._replace(square=None, choice=None)])
+    for study in (REFINED, BEST):
+        if study.name in scoring.choices:
+            (row,) = scoring.choices[study.name].for_each_side
+            groups.append([row._replace(square=None, choice=None)])
     if GRABCUT.name in scoring.choices:
         grabcut = scoring.choices[GRABCUT.name].for_each_side
         groups.append([row._replace(choice=None) for row in grabcut])  # The paper chooses none of these.
@@ -63,6 +64,7 @@ def explain(kind: str, tables: Sequence[Table], scoring: Scoring) -> Iterator[st
         yield "The paper's own rows are of masks, of which there are none here."
     if BOX_FIGURES[0] in figures and scoring.beyond:
         yield f"Boxes that reach out of their images, perhaps of others: {scoring.beyond}."
-    computed = {study.title: scoring.engines.get(study.name) for study in (IEM, REFINED, *ABLATIONS, GRABCUT)}
+    studies = (IEM, REFINED, BEST, *ABLATIONS, GRABCUT)
+    computed = {study.title: scoring.engines.get(study.name) for study in studies}
     if any(computed.values()):
         yield "; ".join(f"{title}: {', '.join(names)}" for title, names in computed.items() if names) + "."

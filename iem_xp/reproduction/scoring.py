@@ -198,17 +198,17 @@ def score_runs(
 
 
 def find_masks(study: Study, run: Run, path: Path) -> tuple[Entry, Sequence[Candidate]] | None:
-    """What a study found in an image: a mask of each of its squares, or of none; None if it has no mask.
+    """What a study found in an image: a mask of each of its squares, or its only one; None if it has none.
 
     Raises
     ------
     ImageError
         If a mask that was written cannot be read any more.
     """
-    if not study.refined:
+    if not study.single:
         return run.candidates.of(path)
     written = run.written(path)
-    return None if written is None else (written[0], written[1:])
+    return None if written is None else (written[0], [written[1]._replace(side=0)])
 
 
 def list_figures(dataset: Dataset) -> tuple[str, ...]:

@@ -28,23 +28,24 @@ class Study:
     title : str
         Of its rows.
     settings : Settings
-        Their initial squares are all kept in the run, so that every choice among them can be scored.
+        Their initial squares are all kept in the run, so that every choice among them can be scored, unless
+        each image has one mask.
     baseline : str, optional
         What finds the masks, of `iem_xp.baselines.BASELINES`; by default the search of the paper.
-    refined : bool
-        Whether a network finds them that was trained on the masks of `IEM`, starting from no square.
+    single : bool
+        Whether each image has one mask, as those of a network have, whatever square it comes from.
     """
 
     name: str
     title: str
     settings: Settings = PAPER
     baseline: str | None = None
-    refined: bool = False
+    single: bool = False
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Sides of the initial squares of its masks; (0,) if they have none."""
-        return (0,) if self.refined else self.settings.config.init_sides
+        """Sides of the initial squares of its masks; (0,) if each image has one mask."""
+        return (0,) if self.single else self.settings.config.init_sides
 
 
 def _baseline(name: str, title: str) -> Study:
@@ -52,7 +53,8 @@ def _baseline(name: str, title: str) -> Study:
 
 
 IEM = Study("iem", "IEM")
-REFINED = Study(f"{IEM.name}/refined", "IEM + SegNet", refined=True)
+REFINED = Study(f"{IEM.name}/refined", "IEM + SegNet", single=True)
+BEST = Study("best", "IEM, best preset", PRESETS["best"].updated({"fit": PAPER.fit}), single=True)
 GRABCUT = _baseline("grabcut", "GrabCut")
 FLOORS = (_baseline("square", "centred square"), _baseline("ellipse", "centred ellipse"))
 ABLATIONS = (

@@ -103,6 +103,8 @@ class Ranked(NamedTuple):
         The image's own size, in pixels, upright.
     inpainting_error : float
         L_inp of the mask.
+    information : float
+        Share of the mask's entropy that the colours explain; 0 where they are not counted.
     init_side : int
         Side of the initial square.
     digest : bytes or None
@@ -113,6 +115,7 @@ class Ranked(NamedTuple):
     width: int
     height: int
     inpainting_error: float
+    information: float
     init_side: int
     digest: bytes | None
 

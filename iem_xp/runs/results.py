@@ -120,10 +120,16 @@ class Results:
         return Entry(source, *known), Candidate(side, mask, error, updates, information)
 
     def ranked(self) -> Iterator[Ranked]:
-        """Iterate over the images that are done, from the highest inpainting error; ties by mask's name."""
+        """Iterate over the images that are done, from the best mask; ties by mask's name.
+
+        The best is that of highest inpainting error, or of highest information in a run whose initial squares
+        were chosen by it.
+        """
+        configuration = self.get_meta("configuration") or {}
+        by = "information" if configuration.get("choose") == "information" else "inpainting_error"
         query = (
-            "SELECT path, mask, shard, width, height, inpainting_error, init_side, digest FROM images"
-            " WHERE status = 'done' ORDER BY inpainting_error DESC, mask"
+            "SELECT path, mask, shard, width, height, inpainting_error, information, init_side, digest"
+            f" FROM images WHERE status = 'done' ORDER BY {by} DESC, mask"
         )
         for path, mask, shard, *known in self._database.execute(query):
             yield Ranked(stored_source(path, mask, shard), *known)
