@@ -9,3 +9,7 @@ def touch(*names: str) -> None:
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+
+
+PAPER = ("--preset", "paper", "--fit", "whole")
+"""Options for `iem-xp segment`: the paper's search, whose square is chosen for all images of a run."""

@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from counting import Library
+from folders import PAPER
 from gpus import pretend_cupy, pretend_no_cupy
 from iem_xp import engines, fused
 from iem_xp.config import IEMConfig
@@ -73,7 +74,7 @@ def run(*arguments: str) -> Result:
 
 
 def segment(*arguments: str, status: int = 0) -> Result:
-    result = run("segment", *arguments, *QUICK)
+    result = run("segment", *PAPER, *arguments, *QUICK)
     assert result.exit_code == status, result.output
     return result
 
@@ -142,14 +143,14 @@ def test_a_pattern_a_list_and_several_inputs() -> None:
 
 def test_standard_input_gives_on_standard_output_the_mask_that_a_run_has() -> None:
     segment("photos", "--choose", "image")
-    piped = program("segment", "-", *QUICK, input=Path("photos/cat.png").read_bytes())
+    piped = program("segment", *PAPER, "-", *QUICK, input=Path("photos/cat.png").read_bytes())
     assert piped.returncode == 0, piped.stderr
     assert piped.stdout == masks()["cat.png"]
     assert b"device: cpu" in piped.stderr
 
 
 def test_standard_input_that_is_no_image_is_an_error_and_writes_nothing() -> None:
-    piped = program("segment", "-", *QUICK, input=b"no image")
+    piped = program("segment", *PAPER, "-", *QUICK, input=b"no image")
     assert piped.returncode == 1
     assert piped.stdout == b""
     assert b"standard input: not an image" in piped.stderr
@@ -159,7 +160,9 @@ def test_standard_input_that_is_no_image_is_an_error_and_writes_nothing() -> Non
 def test_standard_input_that_is_larger_than_any_image_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
     for place in ("iem_xp.archives.base", "iem_xp_cli.session"):
         monkeypatch.setattr(f"{place}.LARGEST", 1_000)
-    result = CliRunner().invoke(cli, ["segment", "-", *QUICK], input=Path("photos/cat.png").read_bytes())
+    result = CliRunner().invoke(
+        cli, ["segment", *PAPER, "-", *QUICK], input=Path("photos/cat.png").read_bytes()
+    )
     assert result.exit_code == 1
     assert "standard input: has 1,001 bytes, more than an image" in result.stderr
 
@@ -204,13 +207,15 @@ def test_the_json_summary_is_one_object_with_the_promised_keys() -> None:
 def test_the_engine_asked_for_does_the_work(engine: str) -> None:
     assert summary("photos", "--choose", "image", "--engine", engine)["engine"] == engine
     photo = Path("photos/cat.png").read_bytes()
-    assert program("segment", "-", "--engine", engine, *QUICK, input=photo).stdout == masks()["cat.png"]
+    assert (
+        program("segment", *PAPER, "-", "--engine", engine, *QUICK, input=photo).stdout == masks()["cat.png"]
+    )
 
 
 def test_an_engine_that_takes_the_filter_takes_it_for_images_of_every_shape() -> None:
     photograph("cat", 240, 60).save("photos/wide.png")
     options = ("--size", "16", "--kernel-size", "45", "--sigma", "3", "--repeats", "1")
-    result = run("segment", "photos/wide.png", "--engine", "fused", *options)
+    result = run("segment", *PAPER, "photos/wide.png", "--engine", "fused", *options)
     assert result.exit_code == 2  # before anything is done: only in a square of 16 no weight is too small
     assert "--engine fused: the fused engine cannot take" in result.stderr
 
@@ -256,7 +261,7 @@ def test_no_engine_is_started_for_what_cannot_be_segmented(monkeypatch: pytest.M
 
 
 def test_the_json_summary_stands_alone_on_a_real_standard_output() -> None:
-    done = program("segment", "photos", "--json", *QUICK)
+    done = program("segment", *PAPER, "photos", "--json", *QUICK)
     assert done.stdout.count(b"\n") == 1
     assert json.loads(done.stdout)["done"] == 6
 
@@ -369,7 +374,7 @@ def test_a_wrong_command_does_not_clear_the_run() -> None:
     segment("photos")
     before = masks()
     segment("nowhere", "--overwrite", status=2)
-    assert run("segment", "photos", "--overwrite", "--device", "banana").exit_code == 2
+    assert run("segment", *PAPER, "photos", "--overwrite", "--device", "banana").exit_code == 2
     assert masks() == before
 
 
@@ -387,7 +392,7 @@ ON_GPU = (*QUICK[:-1], "gpu:0")
 
 def test_a_gpu_has_a_share_of_the_summary_and_finds_the_same_masks(gpu: Library) -> None:
     segment("photos", "-o", "cpu")
-    result = run("segment", "photos", *ON_GPU)
+    result = run("segment", *PAPER, "photos", *ON_GPU)
     assert (result.exit_code, result.stderr) == (0, "")
     line = r"computing \(array engine\), \d+% writing; \d+ workers?, \d+% busy; gpu:0, \d+% busy$"
     assert re.search(line, result.stdout, re.MULTILINE)
@@ -397,7 +402,7 @@ def test_a_gpu_has_a_share_of_the_summary_and_finds_the_same_masks(gpu: Library)
 def test_memory_that_does_not_suffice_is_told_on_standard_error(gpu: Library) -> None:
     segment("photos", "-o", "cpu")
     gpu.limit = int(1.5 * bytes_per_image((32, 38, 3)))
-    result = run("segment", "photos", *ON_GPU)
+    result = run("segment", *PAPER, "photos", *ON_GPU)
     assert result.exit_code == 0
     line = r"^engine: out of memory on gpu:0 with 2 images of 38 x 32 pixels together, 1 from now on$"
     assert re.search(line, result.stderr, re.MULTILINE)
@@ -406,7 +411,7 @@ def test_memory_that_does_not_suffice_is_told_on_standard_error(gpu: Library) ->
 
 def test_an_image_that_does_not_fit_is_a_failure_with_its_remedy(gpu: Library) -> None:
     gpu.limit = bytes_per_image((32, 38, 3)) // 2
-    result = run("segment", "photos/cat.png", *ON_GPU)
+    result = run("segment", *PAPER, "photos/cat.png", *ON_GPU)
     assert result.exit_code == 1
     cause = r"cat\.png: an image of 38 x 32 pixels.*does not fit.*gpu:0.*\(--size\).*\(--device\)$"
     assert re.search(cause, result.stderr, re.MULTILINE)
@@ -415,7 +420,7 @@ def test_an_image_that_does_not_fit_is_a_failure_with_its_remedy(gpu: Library) -
 def test_on_standard_input_too(gpu: Library) -> None:
     gpu.limit = bytes_per_image((32, 38, 3)) // 2
     photo = Path("photos/cat.png").read_bytes()
-    result = CliRunner().invoke(cli, ["segment", "-", *ON_GPU], input=photo)
+    result = CliRunner().invoke(cli, ["segment", *PAPER, "-", *ON_GPU], input=photo)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: standard input: an image of 38 x 32 pixels")
 
@@ -482,7 +487,7 @@ def test_wrong_usage_exits_2_and_says_what_is_wrong(arguments: list[str], messag
 
 def test_a_gpu_that_cannot_be_had_is_an_error_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_no_cupy(monkeypatch)
-    result = run("segment", "photos", "--device", "gpu")
+    result = run("segment", *PAPER, "photos", "--device", "gpu")
     assert result.exit_code == 2
     assert "--device gpu: CuPy is not installed, and there is no NVIDIA driver" in result.stderr
     assert "pip install 'cupy-cuda12x[ctk]'" in result.stderr
@@ -491,7 +496,7 @@ def test_a_gpu_that_cannot_be_had_is_an_error_with_its_remedy(monkeypatch: pytes
 
 def test_a_gpu_beyond_the_last_is_an_error_that_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_cupy(monkeypatch, count=2)
-    result = run("segment", "photos", "--device", "gpu:7")
+    result = run("segment", *PAPER, "photos", "--device", "gpu:7")
     assert result.exit_code == 2
     assert "--device gpu:7: there is no gpu:7; CUDA lists 2 GPU(s), numbered from 0" in result.stderr
     assert not Path("iem-run").exists()
@@ -500,10 +505,10 @@ def test_a_gpu_beyond_the_last_is_an_error_that_counts_them(monkeypatch: pytest.
 def test_a_gpu_that_fails_is_an_error_of_gpu_and_a_warning_of_auto(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_cupy(monkeypatch, computing=ImportError("libcublas.so.12: cannot open shared object file"))
     cause = "gpu:0 (Imaginary 9000, compute capability 6.1) fails: CUDA's libcublas.so.12 is not found"
-    result = run("segment", "photos", "--device", "gpu")
+    result = run("segment", *PAPER, "photos", "--device", "gpu")
     assert result.exit_code == 2
     assert f"--device gpu: {cause}; install CUDA's libraries with: pip install" in result.stderr
-    result = run("segment", "photos", "--iterations", "1", "--size", "16")
+    result = run("segment", *PAPER, "photos", "--iterations", "1", "--size", "16")
     assert result.exit_code == 0
     warning, device, *_ = result.stderr.splitlines()
     assert warning.startswith(f"warning: the CPU computes instead of a GPU: {cause}; install")
@@ -512,7 +517,7 @@ def test_a_gpu_that_fails_is_an_error_of_gpu_and_a_warning_of_auto(monkeypatch: 
 
 def test_without_a_gpu_auto_takes_the_cpu_and_says_why() -> None:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    done = program("segment", "photos", "--iterations", "1", "--size", "16", env=environment)
+    done = program("segment", *PAPER, "photos", "--iterations", "1", "--size", "16", env=environment)
     assert done.returncode == 0
     assert b"device: cpu (no GPU: " in done.stderr
 
@@ -540,7 +545,7 @@ def test_names_beyond_unicode_do_no_harm_to_the_summary(here: Path) -> None:
     odd = os.fsdecode(b"caf\xe9")
     Path("photos").rename(odd)
     for options in ([], ["--json"]):
-        done = program("segment", odd, "-o", odd + "-run", *options, *QUICK)
+        done = program("segment", *PAPER, odd, "-o", odd + "-run", *options, *QUICK)
         assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"] == odd + "-run"
 
@@ -586,6 +591,7 @@ def many(request: pytest.FixtureRequest) -> tuple[str, ...]:
         shutil.copytree("photos", f"many/{copy}")
     return (
         "segment",
+        *PAPER,
         "many",
         "--iterations",
         "60",
@@ -670,7 +676,7 @@ def test_ctrl_c_at_any_other_time_exits_130_too(monkeypatch: pytest.MonkeyPatch)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("iem_xp_cli.inputs.find_images", interrupt)
-    result = run("segment", "photos")
+    result = run("segment", *PAPER, "photos")
     assert result.exit_code == 130
     assert "interrupted" in result.stderr
 
@@ -684,7 +690,7 @@ def test_without_numba_info_says_so_and_images_are_segmented(monkeypatch: pytest
     assert re.search(r"engines +array \(the fused engine needs Numba, which cannot", run("info").stdout)
     monkeypatch.setattr(Automatic, "COMPILING", 0)
     assert summary("photos")["engine"] == "array"
-    result = run("segment", "photos", "--engine", "fused")
+    result = run("segment", *PAPER, "photos", "--engine", "fused")
     assert result.exit_code == 2
     assert "--engine fused: the fused engine needs Numba" in result.stderr
 

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from downloads import make_lmdb
+from folders import PAPER
 from iem_xp.contents import read_contents
 from iem_xp_cli.main import cli
 from packing import make_parquet, make_tar
@@ -49,7 +50,7 @@ def photos(here: Path) -> None:
 
 
 def segment(*arguments: str, status: int = 0, stdin: bytes = b"") -> Result:
-    result = CliRunner().invoke(cli, ["segment", *arguments, *QUICK], input=stdin)
+    result = CliRunner().invoke(cli, ["segment", *PAPER, *arguments, *QUICK], input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == status, result.output
@@ -271,7 +272,7 @@ def wait_for(condition: Any) -> None:
 def test_an_endless_list_is_segmented_as_it_comes() -> None:
     options = ("--files-from", "-", "--choose", "image", "--batch-size", "1", *QUICK)
     process = subprocess.Popen(
-        [Path(sys.executable).with_name("iem-xp"), "segment", *options],
+        [Path(sys.executable).with_name("iem-xp"), "segment", *PAPER, *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

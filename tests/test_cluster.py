@@ -25,6 +25,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from folders import PAPER
 from iem_xp.config import IEMConfig
 from iem_xp.images import SUFFIXES, ImageError
 from iem_xp.runs.cluster import Cluster, connect
@@ -90,7 +91,7 @@ def many(photos: Path) -> Path:
 
 def segment(*arguments: str, status: int = 1) -> Result:
     """Run the command; of `photos` one image is broken, so that its status is 1."""
-    result = CliRunner().invoke(cli, ["segment", *arguments])
+    result = CliRunner().invoke(cli, ["segment", *PAPER, *arguments])
     assert result.exit_code == status, result.output
     return result
 
@@ -479,7 +480,7 @@ def test_an_image_that_kills_its_workers_fails_alone(photos: Path) -> None:
 @needs_distributed
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="a terminal of Windows interrupts otherwise")
 def test_ctrl_c_in_a_terminal_ends_all_processes_with_one_message(many: Path) -> None:
-    arguments = ["segment", "many", "--cluster", "local:2", *QUICK]
+    arguments = ["segment", *PAPER, "many", "--cluster", "local:2", *QUICK]
     # Python alone would ignore Ctrl-C if the tests were started in the background.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from folders import PAPER
 from iem_xp.images import fit_truth
 from iem_xp.metrics import METRICS
 from iem_xp_cli.main import cli
@@ -242,7 +243,7 @@ def photographs(rng: np.random.Generator) -> None:
 @pytest.mark.usefixtures("photographs")
 def test_a_run_is_compared_as_it_was_made(fit: str) -> None:
     quick = ["--fit", fit, "--size", "32", "--iterations", "20", "--device", "cpu", "-o", "run"]
-    assert CliRunner().invoke(cli, ["segment", "photos", *quick]).exit_code == 1
+    assert CliRunner().invoke(cli, ["segment", *PAPER, "photos", *quick]).exit_code == 1
     result = evaluate("run", "true", "--json", "--csv", "run.csv", status=1)
     shown = json.loads(result.stdout)
     assert (shown["n"], shown["missing"], shown["extra"], shown["resized"]) == (3, ["broken"], [], 0)

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import scenes
+from folders import PAPER
 from iem_xp.pseudo_labels import read_meta
 from iem_xp_cli.main import cli
 
@@ -34,7 +35,7 @@ def segmented(here: Path, rng: np.random.Generator) -> None:
     for i in range(6):
         Image.fromarray(scenes.image(rng)).save(f"photos/{i}.png")
     quick = ["--iterations", "3", "--init-sides", "78", "--size", "16", "--device", "cpu"]
-    run("segment", "photos", *quick, "--engine", "array")
+    run("segment", *PAPER, "photos", *quick, "--engine", "array")
 
 
 @pytest.mark.usefixtures("segmented")

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from folders import PAPER
+
 pytest.importorskip("resource")
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
@@ -41,7 +43,7 @@ LIMIT = (
 def segment(output: str, *more: str, most: int | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command, whose files may be no longer than `most`."""
     limit = [] if most is None else [sys.executable, "-c", LIMIT, str(most)]
-    command = [*limit, PROGRAM, "segment", "photos", "-o", output, "--overlay", *OPTIONS, *more]
+    command = [*limit, PROGRAM, "segment", *PAPER, "photos", "-o", output, "--overlay", *OPTIONS, *more]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from folders import PAPER
 from iem_xp.runs.naming import Source
 from iem_xp.runs.store import Run
 from iem_xp.runs.storing import Files
@@ -46,7 +47,7 @@ def run(*arguments: str, status: int = 0) -> Result:
 
 
 def segment(*arguments: str, status: int = 0) -> Result:
-    return run("segment", *arguments, *QUICK, status=status)
+    return run("segment", *PAPER, *arguments, *QUICK, status=status)
 
 
 def make_parts(*arguments: str, of: int = 3, status: int = 0) -> list[str]:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import colours
+from folders import PAPER
 from iem_xp import inpainting_error, refinement
 from iem_xp.config import IEMConfig
 from iem_xp.files import remove
@@ -59,7 +60,7 @@ def run(*arguments: str, status: int = 0) -> Result:
 
 def segment(*arguments: str, status: int = 0) -> Result:
     options = ("--iterations", "6", "--size", "32", "--device", "cpu", "--choose", "image")
-    return run("segment", "photos", *options, *arguments, status=status)
+    return run("segment", *PAPER, "photos", *options, *arguments, status=status)
 
 
 def refine(*arguments: str, status: int = 0) -> Result:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from folders import PAPER
 from zoo import DONE, PERMISSIONS_HOLD, UNPRIVILEGED, encode, fill
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
@@ -33,7 +34,7 @@ def photograph(name: str) -> Image.Image:
 
 
 def segment(*arguments: str, status: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [*UNPRIVILEGED, str(PROGRAM), "segment", *arguments, *QUICK]
+    command = [*UNPRIVILEGED, str(PROGRAM), "segment", *PAPER, *arguments, *QUICK]
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
