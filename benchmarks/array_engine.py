@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import SAMPLES, photographs, versions, without_fixed_kernels
+from common import PAPER, SAMPLES, photographs, versions, without_fixed_kernels
 
 from iem_xp import IEMConfig, segment
 from iem_xp.layout import to_colours
@@ -68,7 +68,7 @@ def peak_megabytes(images: int, batch_size: int) -> float:
             "import resource, sys; from iem_xp_cli.main import cli; cli(sys.argv[1:], standalone_mode=False);"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
-        command = [sys.executable, "-c", code, "segment", folder, *options]
+        command = [sys.executable, "-c", code, "segment", folder, *PAPER, *options]
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return int(out.splitlines()[-1]) / 1024
 

@@ -23,7 +23,7 @@ from typing import Any
 import dask
 import imageio.v3 as iio
 import numpy as np
-from common import versions
+from common import PAPER, versions
 from distributed import LocalCluster
 
 IMAGES = 2000
@@ -49,7 +49,8 @@ def make_images(folder: Path, rng: np.random.Generator) -> None:
 
 def segment(images: Path, run: Path, *options: str) -> dict[str, Any]:
     """Run the command, and return its summary."""
-    command = [PROGRAM, "segment", images, "-o", run, "--size", "64", "--engine", "fused", "--json", *options]
+    chosen = (*PAPER, "--size", "64", "--engine", "fused", "--json", *options)
+    command = [PROGRAM, "segment", images, "-o", run, *chosen]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 

@@ -16,6 +16,9 @@ import numpy as np
 
 from iem_xp.images import fit_image, read_image
 
+PAPER = ("--preset", "paper", "--fit", "whole")
+"""Options of `iem-xp segment` that the figures in the documentation of runs are of."""
+
 SAMPLES = Path(__file__).parents[1] / "cli/iem_xp_cli/samples"
 
 

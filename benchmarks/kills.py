@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from common import SAMPLES, files_of, versions, without_fixed_kernels
+from common import PAPER, SAMPLES, files_of, versions, without_fixed_kernels
 
 from iem_xp.contents import read_contents
 from iem_xp.runs.store import Run, is_run
@@ -57,7 +57,7 @@ def main(files: list[Path], options: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder, "list.txt")
         listed.write_text("\n".join(map(str, files)))
-        command = [PROGRAM, "segment", str(listed), *options, "-o"]
+        command = [PROGRAM, "segment", str(listed), *PAPER, *options, "-o"]
         start = time.perf_counter()
         subprocess.run([*command, f"{folder}/whole"], check=True, stderr=subprocess.DEVNULL)
         whole = time.perf_counter() - start

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from common import versions, without_fixed_kernels
+from common import PAPER, versions, without_fixed_kernels
 from PIL import Image
 
 PER_ARCHIVE = 10_000
@@ -127,7 +127,7 @@ def main(count: int, options: list[str]) -> None:
         make(images, count)
         size = sum(file.stat().st_size for file in images.iterdir())
         print(f"{versions('numpy', 'numba', 'pillow')}; {count:,} images, {size / 1e6:.0f} MB; {options}\n")
-        command = [PROGRAM, "segment", str(images), "-o", str(run), *options]
+        command = [PROGRAM, "segment", str(images), "-o", str(run), *PAPER, *options]
         looks = watch(command, run)
         searched = [look.searched for look in looks]
         if searched[-1]:
