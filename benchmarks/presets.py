@@ -57,8 +57,7 @@ if __name__ == "__main__":
         draw(Path(sys.argv[2]))
     else:
         without_fixed_kernels()
-        print(
-            f"{versions('numpy', 'numba')}\n\n| photographs | | paper, ms | best, ms | ratio |\n|---|---|---|---|---|"
-        )
+        print(f"{versions('numpy', 'numba')}\n")
+        print("| photographs | | paper, ms | best, ms | ratio |\n|---|---|---|---|---|")
         for folder in map(Path, sys.argv[1:] or [SAMPLES]):
             print(compare(folder), flush=True)
