@@ -33,7 +33,7 @@ STEPS = 200
 """Of the primal-dual method, in each round."""
 
 DUAL_STEP, PRIMAL_STEP = GAMMA / 4, 1 / (4 * GAMMA)
-"""Their product must be below 1 / 16, for a pixel has eight neighbours; a longer primal step is faster."""
+"""Their product may be 1 / 16 at most, for a pixel has eight neighbours; a longer primal step is faster."""
 
 
 class Energy(NamedTuple):

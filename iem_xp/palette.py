@@ -92,7 +92,9 @@ def find_palette(colours: Array, config: IEMConfig) -> Palette:
         centres = xp.where(size > 0, mean, centres)
     codes = xp.argmin(_distance(centres, pixels), axis=1)
     ends = [xp.sum(xp.astype(codes <= k, xp.int64), axis=1) for k in range(config.colours)]
-    return Palette(codes, xp.argsort(codes, axis=1, stable=True), xp.stack(ends, axis=1))
+    # As bytes, which NumPy sorts ten times faster.
+    order = xp.argsort(xp.astype(codes, xp.uint8), axis=1, stable=True)
+    return Palette(codes, order, xp.stack(ends, axis=1))
 
 
 def _spread(count: int, height: int, width: int) -> list[int]:
@@ -104,4 +106,6 @@ def _spread(count: int, height: int, width: int) -> list[int]:
 def _distance(centres: Array, pixels: Array) -> Array:
     """Squared distances (N, K, P), but for a term that is the same for all centres."""
     xp = array_namespace(pixels)
-    return (-2 * centres) @ pixels + xp.sum(centres**2, axis=2, keepdims=True)
+    distance = (-2 * centres) @ pixels
+    distance += xp.sum(centres**2, axis=2, keepdims=True)
+    return distance

@@ -262,9 +262,10 @@ def test_images_go_up_as_they_are_and_of_each_kind_of_result_one_array_comes_dow
     assert all(len(shape) == 2 or (len(shape) == 1 and shape[0] <= 6) for _, shape in sent[1:])
     assert {call.name for call in calls if call.down} == {"to_host"}
     fetched = [call.arguments[0] for call in calls if call.down]
-    *known, masks, errors, updates = fetched
+    *known, masks, errors, updates, information, start = fetched
     assert (masks, errors) == ((np.bool_, (2, 6, 24, 20)), (np.float32, (2, 6)))
-    assert updates == (np.int64, (2, 6))
+    assert (updates, information) == ((np.int64, (2, 6)), (np.float32, (2, 6)))
+    assert start == (np.int64, (2, 6))
     assert {dtype for dtype, _ in known} == {np.dtype(bool)}  # which masks repeat
     assert max(shape for _, shape in known) <= (6,)
 
