@@ -85,11 +85,7 @@ def find_palette(colours: Array, config: IEMConfig) -> Palette:
     centres = xp.permute_dims(xp.take(pixels, begin, axis=2), (0, 2, 1))
     samples = xp.reshape(colours[:, :, ::SAMPLED, ::SAMPLED], (n, channels, -1))
     for _ in range(PASSES):
-        distance = _distance(centres, samples)
-        nearest = xp.astype(distance == xp.min(distance, axis=1, keepdims=True), colours.dtype)
-        size = xp.sum(nearest, axis=2, keepdims=True)
-        mean = nearest @ xp.permute_dims(samples, (0, 2, 1)) / xp.where(size > 0, size, xp.ones_like(size))
-        centres = xp.where(size > 0, mean, centres)
+        centres = _move(centres, samples)
     codes = xp.argmin(_distance(centres, pixels), axis=1)
     ends = [xp.sum(xp.astype(codes <= k, xp.int64), axis=1) for k in range(config.colours)]
     # As bytes, which NumPy sorts ten times faster.
@@ -101,6 +97,16 @@ def _spread(count: int, height: int, width: int) -> list[int]:
     """Positions of pixels all over an image, row by row."""
     places = (((0.5 + k * step) % 1 for step in _SPREAD) for k in range(count))
     return [int(row * height) * width + int(column * width) for row, column in places]
+
+
+def _move(centres: Array, pixels: Array) -> Array:
+    """Centres (N, K, C), each at the mean of the pixels (N, C, P) nearest to it, where there are any."""
+    xp = array_namespace(pixels)
+    distance = _distance(centres, pixels)
+    nearest = xp.astype(distance == xp.min(distance, axis=1, keepdims=True), pixels.dtype)
+    size = xp.sum(nearest, axis=2, keepdims=True)
+    mean = nearest @ xp.permute_dims(pixels, (0, 2, 1)) / xp.where(size > 0, size, xp.ones_like(size))
+    return xp.where(size > 0, mean, centres)
 
 
 def _distance(centres: Array, pixels: Array) -> Array:

@@ -180,7 +180,7 @@ def solve(
             xp = array_namespace(batch)
             return [batches.get(xp.stack(values)) for values in zip(*ascents, strict=True)]
 
-    done = batches.map(work, images)
+    done = batches.map(work, images, config)
     xp = array_namespace(done[0][0])
     found = [xp.concat(parts, axis=1) for parts in zip(*done, strict=True)]
     return [Ascent(*(values[i, ...] for values in found)) for i in range(found[0].shape[0])]
