@@ -30,7 +30,7 @@ Measured by counting what is alive, which ``tests/test_memory.py`` does again.""
 PALETTE_PLANES = 6
 """Besides, where colours are counted: codes and order, and those of the images still in a batch."""
 PALETTE_SEARCH, PALETTE_SEARCH_PER_CHANNEL = 2, 1.5
-"""Planes that it takes to find a palette, besides one for each of its colours; they are gone before an ascent."""
+"""Planes that it takes to find a palette, besides one for each colour; they are gone before an ascent."""
 
 SHARE = 1 / 2
 """Of the free memory, what a batch may take by the model.

@@ -28,8 +28,8 @@ _TO_XYZ = (
 class Palette(NamedTuple):
     """Pixels by the colours that they are nearest to.
 
-    `codes` int64 (N, P): which of the K colours each of the P pixels, row by row, has.
-    `order` int64 (N, P): pixels by their codes. `ends` int64 (N, K): how many have a code up to each.
+    `codes` int (N, P): which of the K colours each of the P pixels, row by row, has.
+    `order` int (N, P): pixels by their codes. `ends` int (N, K): how many have a code up to each.
     """
 
     codes: Array
@@ -83,11 +83,12 @@ def find_palette(colours: Array, config: IEMConfig) -> Palette:
     pixels = xp.reshape(colours, (n, channels, height * width))
     begin = xp.asarray(_spread(config.colours, height, width), device=device(colours))
     centres = xp.permute_dims(xp.take(pixels, begin, axis=2), (0, 2, 1))
-    samples = xp.reshape(colours[:, :, ::SAMPLED, ::SAMPLED], (n, channels, -1))
+    some = colours[:, :, ::SAMPLED, ::SAMPLED]
+    samples = xp.reshape(some, (n, channels, some.shape[2] * some.shape[3]))
     for _ in range(PASSES):
         centres = _move(centres, samples)
     codes = xp.argmin(_distance(centres, pixels), axis=1)
-    ends = [xp.sum(xp.astype(codes <= k, xp.int64), axis=1) for k in range(config.colours)]
+    ends = [xp.sum(xp.astype(codes <= k, xp.int32), axis=1) for k in range(config.colours)]
     # As bytes, which NumPy sorts ten times faster.
     order = xp.argsort(xp.astype(codes, xp.uint8), axis=1, stable=True)
     return Palette(codes, order, xp.stack(ends, axis=1))
