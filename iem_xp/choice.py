@@ -52,7 +52,7 @@ def take(ascents: Sequence[Ascent], best: Array) -> Ascent:
 
     def taken(values: list[Array]) -> Array:
         stack = xp.stack(values)
-        if stack.ndim == 3 + 1:
+        if stack.dtype == xp.bool:
             return xp.any(pick[:, :, None, None] & stack, axis=0)
         return xp.sum(xp.where(pick, stack, xp.zeros_like(stack)), axis=0, dtype=stack.dtype)
 

@@ -33,7 +33,7 @@ STEPS = 200
 """Of the primal-dual method, in each round."""
 
 DUAL_STEP, PRIMAL_STEP = GAMMA / 4, 1 / (4 * GAMMA)
-"""Their product must be below 1 / 16, for a pixel has eight neighbours; a longer primal step is faster."""
+"""Their product may be 1 / 16 at most, for a pixel has eight neighbours; a longer primal step is faster."""
 
 
 class Energy(NamedTuple):
@@ -92,10 +92,10 @@ def cut(
         A mask of which one region would vanish stays as it is.
     """
     xp = array_namespace(colours, masks)
-    n, _, width = masks.shape
+    n, height, width = masks.shape
     offsets = 1, width, width + 1, width - 1
     edges = GAMMA * _contrast(colours)
-    flat = xp.reshape(masks, (n, -1))
+    flat = xp.reshape(masks, (n, height * width))
     for _ in range(ROUNDS):
         ratio = log_ratio(*count(masks, palette), colours.dtype)
         gain = xp.take_along_axis(ratio, palette.codes, axis=1)

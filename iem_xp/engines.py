@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from array_api_compat import is_numpy_array
+from array_api_compat import array_namespace, is_numpy_array
 
 from iem_xp import fused, solver
 from iem_xp.arrays import Array
@@ -62,6 +62,8 @@ def solve(
         If a single image does not fit into memory.
     """
     batches = batches or Batches()
+    if prior is not None:
+        prior = array_namespace(prior).astype(prior, array_namespace(prior).float32)
     n, height, width, _ = images.shape
     there = batches.put(images[:0, ...])
     if choose(engine, there, n * height * width * len(starts), config) == "fused":
@@ -126,8 +128,11 @@ def _find_mismatch(images: Array) -> str | None:
 
 def estimate_work(pixels: int, config: IEMConfig) -> float:
     """Seconds, roughly, that the array engine takes for so many pixels, counted for each initial mask."""
-    per_update, until_retired = 50e-9, 0.5
-    return per_update * pixels * until_retired * config.iterations
+    per_update, until_retired, updates_of_a_cut = 50e-9, 0.5, 50
+    updates = until_retired * config.iterations
+    if config.cut:  # of one mask for each image, unless that is chosen later
+        updates += updates_of_a_cut / (1 if config.choose == "dataset" else len(config.init_sides))
+    return per_update * pixels * updates
 
 
 def _say_nothing(line: str) -> None:

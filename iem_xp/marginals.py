@@ -69,7 +69,8 @@ def information(inside: Array, whole: Array, dtype: Any) -> Array:
     share = xp.sum(inside, axis=1) / pixels
     given_colour = xp.sum(whole * _entropy(inside / _or_one(whole)), axis=1) / pixels
     counts = (share >= LEAST_SHARE) & (share <= 1 - LEAST_SHARE)
-    return xp.where(counts, 1 - given_colour / _or_one(_entropy(share)), xp.zeros_like(share))
+    explained = xp.clip(1 - given_colour / _or_one(_entropy(share)), 0, 1)
+    return xp.where(counts, explained, xp.zeros_like(share))
 
 
 def _smoothed(inside: Array, whole: Array, dtype: Any) -> Iterator[tuple[Array, Array]]:

@@ -18,6 +18,7 @@ from iem_xp.arrays import (
     to_device,
     to_host,
 )
+from iem_xp.config import IEMConfig
 
 T = TypeVar("T")
 
@@ -25,6 +26,11 @@ PLANES, PLANES_PER_CHANNEL = 11, 11.25
 """The model: float32 planes that an ascent holds at its peak for an image, and for each of its channels.
 
 Measured by counting what is alive, which ``tests/test_memory.py`` does again."""
+
+PALETTE_PLANES = 6
+"""Besides, where colours are counted: codes and order, and those of the images still in a batch."""
+PALETTE_SEARCH, PALETTE_SEARCH_PER_CHANNEL = 2, 1.5
+"""Planes that it takes to find a palette, besides one for each colour; they are gone before an ascent."""
 
 SHARE = 1 / 2
 """Of the free memory, what a batch may take by the model.
@@ -41,10 +47,17 @@ class OutOfMemoryError(MemoryError):
     """A single image that does not fit into memory; the message says what it takes, and what mends it."""
 
 
-def bytes_per_image(shape: tuple[int, ...]) -> int:
-    """Bytes that an ascent takes at its peak, for each image of `shape` (..., H, W, C), by the model."""
+def bytes_per_image(shape: tuple[int, ...], config: IEMConfig | None = None) -> int:
+    """Bytes that a search takes at its peak, for each image of `shape` (..., H, W, C), by the model.
+
+    Of the configuration, the paper's by default, it matters whether colours are counted.
+    """
     height, width, channels = shape[-3:]
-    return math.ceil(4 * (PLANES + PLANES_PER_CHANNEL * channels)) * height * width
+    planes = PLANES + PLANES_PER_CHANNEL * channels
+    if config is not None and config.needs_palette:
+        search = config.colours + PALETTE_SEARCH + PALETTE_SEARCH_PER_CHANNEL * channels
+        planes = max(planes + PALETTE_PLANES, search)
+    return math.ceil(4 * planes) * height * width
 
 
 def useful_size(shape: tuple[int, ...], *, cached: bool) -> int:
@@ -90,13 +103,14 @@ class Batches:
         """A result: a NumPy array, where a device was named."""
         return array if self._device is None else to_host(array)
 
-    def size(self, there: Array) -> int:
+    def size(self, there: Array, config: IEMConfig | None = None) -> int:
         """Images in a batch, given an array (..., H, W, C) of their size where the work is done."""
         free = free_memory(there)
-        fitting = min(self.limit, math.inf if free is None else SHARE * free) / bytes_per_image(there.shape)
+        room = min(self.limit, math.inf if free is None else SHARE * free)
+        fitting = room / bytes_per_image(there.shape, config)
         return max(1, int(min(useful_size(there.shape, cached=is_cached(there)), fitting)))
 
-    def map(self, work: Callable[[int, int], T], images: Array) -> list[T]:
+    def map(self, work: Callable[[int, int], T], images: Array, config: IEMConfig | None = None) -> list[T]:
         """Do the work on all images (N, H, W, C), a batch at a time: at least one, which may be empty.
 
         Parameters
@@ -105,6 +119,8 @@ class Batches:
             Takes the positions of a batch's first image and of the first one after it. If it runs out of
             memory it is called again for fewer, so nothing else should refer to what it makes.
         images : array (N, H, W, C)
+        config : IEMConfig, optional
+            Of the work, as for `bytes_per_image`.
 
         Returns
         -------
@@ -120,7 +136,7 @@ class Batches:
         done: list[T] = []
         begin = 0
         while begin < images.shape[0] or not done:
-            end = min(begin + self.size(there), images.shape[0])
+            end = min(begin + self.size(there, config), images.shape[0])
             try:
                 result = work(begin, end)
             except (MemoryError, RuntimeError) as error:
@@ -133,14 +149,14 @@ class Batches:
                 continue
             # Only here are the error, its traceback, and so all that the attempt held, gone.
             release_memory(there)
-            self._shrink(end - begin, there, cause)
+            self._shrink(end - begin, there, config, cause)
         return done
 
-    def _shrink(self, count: int, there: Array, cause: str) -> None:
+    def _shrink(self, count: int, there: Array, config: IEMConfig | None, cause: str) -> None:
         """Halve the batches, since one of so many images did not fit."""
         place = self._device or device_of(there)
         height, width, channels = there.shape[-3:]
-        need = bytes_per_image(there.shape)
+        need = bytes_per_image(there.shape, config)
         if count <= 1:
             free = free_memory(there)
             known = "" if free is None else f", {free / 1e6:,.0f} MB are free"

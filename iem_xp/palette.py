@@ -28,8 +28,8 @@ _TO_XYZ = (
 class Palette(NamedTuple):
     """Pixels by the colours that they are nearest to.
 
-    `codes` int64 (N, P): which of the K colours each of the P pixels, row by row, has.
-    `order` int64 (N, P): pixels by their codes. `ends` int64 (N, K): how many have a code up to each.
+    `codes` int (N, P): which of the K colours each of the P pixels, row by row, has.
+    `order` int (N, P): pixels by their codes. `ends` int (N, K): how many have a code up to each.
     """
 
     codes: Array
@@ -83,16 +83,15 @@ def find_palette(colours: Array, config: IEMConfig) -> Palette:
     pixels = xp.reshape(colours, (n, channels, height * width))
     begin = xp.asarray(_spread(config.colours, height, width), device=device(colours))
     centres = xp.permute_dims(xp.take(pixels, begin, axis=2), (0, 2, 1))
-    samples = xp.reshape(colours[:, :, ::SAMPLED, ::SAMPLED], (n, channels, -1))
+    some = colours[:, :, ::SAMPLED, ::SAMPLED]
+    samples = xp.reshape(some, (n, channels, some.shape[2] * some.shape[3]))
     for _ in range(PASSES):
-        distance = _distance(centres, samples)
-        nearest = xp.astype(distance == xp.min(distance, axis=1, keepdims=True), colours.dtype)
-        size = xp.sum(nearest, axis=2, keepdims=True)
-        mean = nearest @ xp.permute_dims(samples, (0, 2, 1)) / xp.where(size > 0, size, xp.ones_like(size))
-        centres = xp.where(size > 0, mean, centres)
+        centres = _move(centres, samples)
     codes = xp.argmin(_distance(centres, pixels), axis=1)
-    ends = [xp.sum(xp.astype(codes <= k, xp.int64), axis=1) for k in range(config.colours)]
-    return Palette(codes, xp.argsort(codes, axis=1, stable=True), xp.stack(ends, axis=1))
+    ends = [xp.sum(xp.astype(codes <= k, xp.int32), axis=1) for k in range(config.colours)]
+    # As bytes, which NumPy sorts ten times faster.
+    order = xp.argsort(xp.astype(codes, xp.uint8), axis=1, stable=True)
+    return Palette(codes, order, xp.stack(ends, axis=1))
 
 
 def _spread(count: int, height: int, width: int) -> list[int]:
@@ -101,7 +100,19 @@ def _spread(count: int, height: int, width: int) -> list[int]:
     return [int(row * height) * width + int(column * width) for row, column in places]
 
 
+def _move(centres: Array, pixels: Array) -> Array:
+    """Centres (N, K, C), each at the mean of the pixels (N, C, P) nearest to it, where there are any."""
+    xp = array_namespace(pixels)
+    distance = _distance(centres, pixels)
+    nearest = xp.astype(distance == xp.min(distance, axis=1, keepdims=True), pixels.dtype)
+    size = xp.sum(nearest, axis=2, keepdims=True)
+    mean = nearest @ xp.permute_dims(pixels, (0, 2, 1)) / xp.where(size > 0, size, xp.ones_like(size))
+    return xp.where(size > 0, mean, centres)
+
+
 def _distance(centres: Array, pixels: Array) -> Array:
     """Squared distances (N, K, P), but for a term that is the same for all centres."""
     xp = array_namespace(pixels)
-    return (-2 * centres) @ pixels + xp.sum(centres**2, axis=2, keepdims=True)
+    distance = (-2 * centres) @ pixels
+    distance += xp.sum(centres**2, axis=2, keepdims=True)
+    return distance

@@ -99,12 +99,13 @@ class Network:
                 f"{probabilities.max():g}, not probabilities of shape {shape}; its training may have "
                 "diverged: train it again with --overwrite, and with other options"
             )
-        (ascent,) = self._search.ascend(images, [probabilities > 0.5], PRIOR * _log_odds(probabilities))
+        prior = PRIOR * _log_odds(probabilities) if self._then_iem else None
+        (ascent,) = self._search.ascend(images, [probabilities > 0.5], prior)
         if not self._probabilities:
             return [ascent]
         return [(*ascent, np.rint(255 * probabilities).astype(np.uint8))]
 
 
-def _log_odds(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+def _log_odds(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     p = np.clip(probabilities, _CERTAIN, 1 - _CERTAIN)
     return np.log(p / (1 - p))

@@ -57,7 +57,9 @@ def _update(
 
 def _of_an_update(config: IEMConfig) -> IEMConfig:
     """The same for all configurations whose updates are the same, lest they be compiled anew."""
-    return replace(config, iterations=0, init_sides=(1,), choose="image")
+    return replace(
+        config, iterations=0, init_sides=(1,), choose="image", colour_space="rgb", colours=1, cut=False
+    )
 
 
 def ascend(scene: Scene, masks: Array, start: int = 0) -> Ascent:
@@ -106,7 +108,8 @@ def ascend(scene: Scene, masks: Array, start: int = 0) -> Ascent:
 
     order = like(np.argsort(np.concatenate([index for index, _ in left])), masks)
     masks = xp.take(xp.concat([masks for _, masks in left]), order, axis=0)
-    return score(everything, masks, like(updates, masks), start)
+    counted = like(updates, masks)
+    return score(everything, masks, counted, xp.full_like(counted, start))
 
 
 def conclude(scene: Scene, ascent: Ascent) -> Ascent:
@@ -115,18 +118,18 @@ def conclude(scene: Scene, ascent: Ascent) -> Ascent:
         return ascent
     assert scene.palette is not None
     masks = cut(scene.colours, scene.palette, scene.prior, ascent.masks)
-    return score(scene, masks, ascent.updates, 0)._replace(start=ascent.start)
+    return score(scene, masks, ascent.updates, ascent.start)
 
 
-def score(scene: Scene, masks: Array, updates: Array, start: int) -> Ascent:
-    """Masks of a scene, bool (N, H, W), as an `Ascent` from a start, with their scores."""
+def score(scene: Scene, masks: Array, updates: Array, start: Array) -> Ascent:
+    """Masks of a scene, bool (N, H, W), as an `Ascent`, with their scores."""
     xp = array_namespace(scene.colours, masks)
     sums = add_up(scene, masks)
     errors = inpainting_error(sums, inpaint(scene, sums))
     explained = xp.zeros_like(errors)
     if scene.palette is not None:
         explained = information(*count(masks, scene.palette), errors.dtype)
-    return Ascent(masks, errors, updates, explained, xp.full_like(updates, start))
+    return Ascent(masks, errors, updates, explained, start)
 
 
 def solve(
@@ -177,7 +180,7 @@ def solve(
             xp = array_namespace(batch)
             return [batches.get(xp.stack(values)) for values in zip(*ascents, strict=True)]
 
-    done = batches.map(work, images)
+    done = batches.map(work, images, config)
     xp = array_namespace(done[0][0])
     found = [xp.concat(parts, axis=1) for parts in zip(*done, strict=True)]
     return [Ascent(*(values[i, ...] for values in found)) for i in range(found[0].shape[0])]

@@ -2,7 +2,8 @@
 
 Slow, and sharing no code with the library (only the configuration object), so that an error would have to be
 made twice. `X` is a colour image (C, H, W) in [-1, 1]; `M` a mask (H, W), 1 = foreground. Everything but
-`update` takes a real-valued `M`; `objective` also a complex one, for derivatives by a complex step.
+`update` takes a real-valued `M`; `objective` also a complex one, for derivatives by a complex step. `codes`
+(H, W) are the colours of the pixels in a palette, where the colour marginals count.
 """
 
 from __future__ import annotations
@@ -112,13 +113,14 @@ def deviation(X, R):
     return (R * (X - mean) ** 2).sum()
 
 
-def objective(X, M, config):
-    """L_IEM (eq. 11)."""
+def objective(X, M, config, codes=None):
+    """L_IEM (eq. 11), and the log-likelihood of the colours."""
     diversity = deviation(X, M) + deviation(X, 1 - M)
-    return inpainting_error(X, M, config) - config.regularization * diversity
+    value = inpainting_error(X, M, config) - config.regularization * diversity
+    return value if codes is None else value + config.colour_weight * log_likelihood(M, codes)
 
 
-def gradient(X, M, config):
+def gradient(X, M, config, codes=None):
     """dL_IEM/dM by the chain rule, region by region; test_oracle.py holds it against `objective`."""
     if empty(M):
         return np.zeros_like(M)
@@ -142,28 +144,29 @@ def gradient(X, M, config):
         mean = (X * R).sum((-2, -1), keepdims=True) / R.sum()
         deviation = ((X - mean) ** 2).sum(0)
         total += sign * (direct - through - config.regularization * deviation)
-    return total
+    return total if codes is None else total + config.colour_weight * log_ratio(M, codes)[codes]
 
 
-def complex_step(X, M, config, pixels):
+def complex_step(X, M, config, pixels, codes=None):
     """dL_IEM/dM at some pixels from `objective` alone: a finite difference without cancellation."""
     step = 1e-30
     result = []
     for row, column in pixels:
         moved = M.astype(np.complex128)
         moved[row, column] += 1j * step
-        result.append(objective(X, moved, config).imag / step)
+        result.append(objective(X, moved, config, codes).imag / step)
     return np.array(result)
 
 
-def central_difference(X, M, config, pixels, step=1e-6):
+def central_difference(X, M, config, pixels, codes=None, step=1e-6):
     """The same by central differences."""
     result = []
     for row, column in pixels:
         ahead, behind = M.copy(), M.copy()
         ahead[row, column] += step
         behind[row, column] -= step
-        result.append((objective(X, ahead, config) - objective(X, behind, config)) / (2 * step))
+        difference = objective(X, ahead, config, codes) - objective(X, behind, config, codes)
+        result.append(difference / (2 * step))
     return np.array(result)
 
 
@@ -188,9 +191,9 @@ def smooth(M):
     return result
 
 
-def update(X, M, config):
+def update(X, M, config, codes=None):
     """One update (eq. 10)."""
-    g = gradient(X, M, config)
+    g = gradient(X, M, config, codes)
     may_change = g != 0
     if config.boundary_only:
         may_change &= boundary(M)
@@ -207,9 +210,87 @@ def square(height, width, side):
     return M
 
 
-def ascend(X, M, config=None):
+def ascend(X, M, config=None, codes=None):
     """All updates, plainly."""
     config = config or IEMConfig()
     for _ in range(config.iterations):
-        M = update(X, M, config)
+        M = update(X, M, config, codes)
     return M
+
+
+# Beyond the paper: colours as they look, and what they say of a mask
+
+
+def lab(X):
+    """CIELAB (CIE 15, sRGB of IEC 61966-2-1, white D65), scaled to about the range of X."""
+    srgb = (X + 1) / 2
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [
+            [0.4124564, 0.3575761, 0.1804375],
+            [0.2126729, 0.7151522, 0.0721750],
+            [0.0193339, 0.1191920, 0.9503041],
+        ]
+    )
+    xyz = np.tensordot(to_xyz, linear, 1) / to_xyz.sum(1)[:, None, None]
+    delta = 6 / 29
+    x, y, z = np.where(xyz > delta**3, np.cbrt(xyz), xyz / (3 * delta**2) + 4 / 29)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)]) / 50 - np.array([[[1]], [[0]], [[0]]])
+
+
+def palette(X, count):
+    """Codes (H, W) of k-means: begun at pixels of the R2 sequence, 8 rounds on every other row and column."""
+    height, width = X.shape[1:]
+    places = [((0.5 + k * 0.7548776662466927) % 1, (0.5 + k * 0.5698402909980532) % 1) for k in range(count)]
+    centres = np.array([X[:, int(row * height), int(column * width)] for row, column in places])
+
+    def distances(pixels):
+        return ((pixels[:, None] - centres[None]) ** 2).sum(2)
+
+    samples = X[:, ::2, ::2].reshape(len(X), -1).T
+    for _ in range(8):
+        distance = distances(samples)
+        nearest = distance <= distance.min(1, keepdims=True) + 1e-12  # of equal centres each gets the pixel
+        for k in range(count):
+            if nearest[:, k].any():
+                centres[k] = samples[nearest[:, k]].mean(0)
+    distance = distances(X.reshape(len(X), -1).T)
+    return np.argmax(distance <= distance.min(1, keepdims=True) + 1e-12, axis=1).reshape(height, width)
+
+
+def smoothed(R, codes):
+    """Pixels of each colour in a region, and 8 more coloured as the image is."""
+    colours = range(codes.max() + 1)
+    return np.array([R[codes == k].sum() + 8 * np.mean(codes == k) for k in colours])
+
+
+def log_ratio(M, codes):
+    """log p(colour | M) - log p(colour | M') of each colour that there is."""
+    foreground, background = smoothed(M, codes), smoothed(1 - M, codes)
+    return np.log(foreground / foreground.sum()) - np.log(background / background.sum())
+
+
+def log_likelihood(M, codes):
+    """Lambda(M)."""
+    total = 0
+    for R in (M, 1 - M):
+        counts = smoothed(R, codes)
+        total += (counts * np.log(counts / counts.sum()))[counts != 0].sum()
+    return total
+
+
+def entropy(*counts):
+    """Of what was counted so often, in nats."""
+    p = np.array(counts) / sum(counts)
+    return -(p[p > 0] * np.log(p[p > 0])).sum()
+
+
+def information(M, codes):
+    """MI(M; colour) / H(M), from the counts of both together; 0 for masks of less than 2 %, or above 98 %."""
+    if not 0.02 <= M.mean() <= 0.98:
+        return 0.0
+    colours = range(codes.max() + 1)
+    of_mask = entropy(M.sum(), (1 - M).sum())
+    of_colour = entropy(*(np.sum(codes == k) for k in colours))
+    of_both = entropy(*(R[codes == k].sum() for k in colours for R in (M, 1 - M)))
+    return (of_mask + of_colour - of_both) / of_mask

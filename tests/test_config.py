@@ -17,6 +17,10 @@ def test_the_defaults_are_the_papers():
         "scale_factor": 1,
         "regularization": 1e-3,
         "epsilon": 1e-8,
+        "colour_space": "rgb",
+        "colour_weight": 0.0,
+        "colours": 32,
+        "cut": False,
         "boundary_only": True,
         "smooth": True,
     }
@@ -63,6 +67,12 @@ def test_a_single_side_needs_no_tuple():
         ("regularization", -1e-3),
         ("regularization", float("nan")),
         ("regularization", float("inf")),
+        ("colour_weight", -1e-4),
+        ("colour_weight", float("nan")),
+        ("colours", 0),
+        ("colours", 257),
+        ("colour_space", "hsv"),
+        ("colour_space", None),
         ("choose", "best"),
         ("choose", None),
     ],
@@ -88,6 +98,9 @@ def test_a_value_out_of_range_is_an_error_that_names_the_field(field, value):
         ("sigma", "5"),
         ("epsilon", None),
         ("regularization", False),
+        ("colour_weight", "0"),
+        ("colours", 32.0),
+        ("cut", 1),
         ("boundary_only", 1),
         ("smooth", "yes"),
     ],
@@ -99,7 +112,16 @@ def test_a_value_of_the_wrong_type_is_an_error_that_names_the_field(field, value
 
 @pytest.mark.parametrize(
     "fields",
-    [{"iterations": 0}, {"regularization": 0}, {"kernel_size": 1}, {"epsilon": 1e-30}, {"init_sides": (1,)}],
+    [
+        {"iterations": 0},
+        {"regularization": 0},
+        {"kernel_size": 1},
+        {"epsilon": 1e-30},
+        {"init_sides": (1,)},
+        {"colour_weight": 0},
+        {"colours": 1},
+        {"colours": 256},
+    ],
 )
 def test_the_ends_of_the_ranges_are_allowed(fields):
     assert dataclasses.asdict(IEMConfig(**fields)).items() >= fields.items()
@@ -108,3 +130,34 @@ def test_the_ends_of_the_ranges_are_allowed(fields):
 def test_an_epsilon_that_float32_cannot_hold_is_refused():
     with pytest.raises(ValueError, match=r"^epsilon must be at least 1e-30"):
         IEMConfig(epsilon=1e-40)
+
+
+# Presets, and what follows from the numbers
+
+
+def test_the_preset_of_the_paper_is_the_default_and_the_best_one_another():
+    assert IEMConfig.preset("paper") == IEMConfig()
+    best = IEMConfig.preset("best")
+    assert best.cut
+    assert best.colour_weight > 0
+    assert (best.choose, best.colour_space) == ("information", "lab")
+
+
+def test_an_unknown_preset_is_an_error_that_names_those_there_are():
+    with pytest.raises(ValueError, match=r"'fast'; known: paper, best"):
+        IEMConfig.preset("fast")
+
+
+@pytest.mark.parametrize(
+    ("fields", "needed"),
+    [
+        ({}, False),
+        ({"colour_space": "lab"}, False),
+        ({"choose": "image"}, False),
+        ({"choose": "information"}, True),
+        ({"colour_weight": 1e-9}, True),
+        ({"cut": True}, True),
+    ],
+)
+def test_colours_are_counted_only_where_something_depends_on_it(fields, needed):
+    assert IEMConfig(**fields).needs_palette == needed

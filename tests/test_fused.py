@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from importlib import resources
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -217,14 +219,16 @@ def moved(images, config, steps, rng):
     tables = tables_for(height, width, config)
     workspace = ascent.Workspace(channels, height, width, tables, config)
     workspace.ascend(to_colours(images)[0], np.zeros((1, height, width), dtype=bool))
-    state = workspace._planes, workspace._mask, tables, workspace._rows
+    planes, state, marginals, rows = (
+        getattr(workspace, f"_{name}") for name in ("planes", "mask", "marginals", "rows")
+    )
     move = callable_from_python(ascent._move)
-    mask = words.unpack(workspace._mask.words, width)
+    mask = words.unpack(state.words, width)
     for _ in range(steps):
         mask = mask ^ (rng.random(mask.shape) < 0.02)
-        workspace._mask.target[:] = words.pack(mask)
-        move(*state)
-    return mask, *state
+        state.target[:] = words.pack(mask)
+        move(planes, state, marginals, tables, rows)
+    return mask, planes, state, tables, rows
 
 
 @pytest.mark.parametrize("config", [CONFIGS["default"], CONFIGS["scale 2"]], ids=["default", "scale 2"])
@@ -350,12 +354,27 @@ def test_what_was_compiled_and_then_lost_does_not_count(monkeypatch, tmp_path):
 
 
 def test_the_fingerprint_is_that_of_all_sources(monkeypatch, tmp_path):
-    monkeypatch.setattr(compiling, "__file__", str(tmp_path / "compiling.py"))
+    engine = tmp_path / "fused"
+    engine.mkdir()
+    monkeypatch.setattr(compiling, "__file__", str(engine / "compiling.py"))
+    for name in compiling._COMPILED_IN:
+        (tmp_path / f"{name}.py").write_text("GAMMA = 1")
     found = set()
-    for name in ("terms", "words"):
+    for file in (engine / "terms.py", engine / "words.py", tmp_path / "cut.py", tmp_path / "marginals.py"):
         for content in ("psi = 1", "psi = 2"):
-            (tmp_path / f"{name}.py").write_text(content)
+            file.write_text(content)
             compiling._fingerprint.cache_clear()
             found.add(compiling._fingerprint())
     compiling._fingerprint.cache_clear()
-    assert len(found) == 4
+    assert len(found) == 8
+
+
+def test_the_numbers_of_the_core_that_are_compiled_in_are_known(monkeypatch):
+    sources = [path.read_text() for path in Path(compiling.__file__).parent.glob("*.py")]
+    imported = {
+        module
+        for source in sources
+        for module, names in re.findall(r"^from iem_xp\.(\w+) import (.*)$", source, re.M)
+        if re.search(r"\b[A-Z_]{2,}\b", names)
+    }
+    assert imported == set(compiling._COMPILED_IN)

@@ -1,6 +1,7 @@
 """How many images are in memory together: what they take by the model, and what follows if it is too much."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,28 @@ def test_the_model_is_what_a_search_takes_in_array_code_and_in_kernels(rng, shap
     images = library.asarray(rng.integers(0, 256, shape, dtype=np.uint8))
     solver.solve(images, (44, 78, 92), IEMConfig(iterations=14))
     assert library.peak / shape[0] == pytest.approx(bytes_per_image(shape), rel=0.05)
+
+
+@pytest.mark.parametrize("kind", [Library, pytest.param(CudaLibrary, marks=on_the_host)])
+@pytest.mark.parametrize("shape", [(4, 64, 64, 1), (8, 40, 100, 3), (4, 64, 64, 4)], ids=str)
+@pytest.mark.parametrize("colours", [8, 32, 128])
+def test_it_knows_what_counting_colours_takes(monkeypatch, rng, shape, colours, kind):
+    monkeypatch.setattr("iem_xp.cut.STEPS", 2)
+    library = kind()
+    images = library.asarray(rng.integers(0, 256, shape, dtype=np.uint8))
+    space = "lab" if shape[-1] == 3 else "rgb"
+    config = replace(IEMConfig.preset("best"), iterations=14, colours=colours, colour_space=space)
+    solver.solve(images, config.init_sides, config)
+    assert library.peak / shape[0] == pytest.approx(bytes_per_image(shape, config), rel=0.08)
+
+
+def test_a_batch_has_fewer_images_where_their_colours_are_counted(monkeypatch):
+    images = Library().asarray(np.zeros((0, 128, 128, 3), dtype=np.uint8))
+    monkeypatch.setattr(memory, "free_memory", lambda array: 200 * bytes_per_image(images.shape))
+    config = IEMConfig.preset("best")
+    assert Batches().size(images) == 100
+    fitting = 100 * bytes_per_image(images.shape) / bytes_per_image(images.shape, config)
+    assert Batches().size(images, config) == int(fitting) < 100
 
 
 def test_a_batch_for_a_gpu_is_a_thousand_images_and_one_for_a_cpu_a_few():
@@ -262,9 +285,10 @@ def test_images_go_up_as_they_are_and_of_each_kind_of_result_one_array_comes_dow
     assert all(len(shape) == 2 or (len(shape) == 1 and shape[0] <= 6) for _, shape in sent[1:])
     assert {call.name for call in calls if call.down} == {"to_host"}
     fetched = [call.arguments[0] for call in calls if call.down]
-    *known, masks, errors, updates = fetched
+    *known, masks, errors, updates, information, start = fetched
     assert (masks, errors) == ((np.bool_, (2, 6, 24, 20)), (np.float32, (2, 6)))
-    assert updates == (np.int64, (2, 6))
+    assert (updates, information) == ((np.int64, (2, 6)), (np.float32, (2, 6)))
+    assert start == (np.int64, (2, 6))
     assert {dtype for dtype, _ in known} == {np.dtype(bool)}  # which masks repeat
     assert max(shape for _, shape in known) <= (6,)
 

@@ -39,3 +39,14 @@ def test_its_filters_are_adjoint(rng, scale_factor):
     config = IEMConfig(scale_factor=scale_factor)
     x, y = rng.normal(size=(2, 17, 13))
     assert np.vdot(oracle.K(x, config), y) == pytest.approx(np.vdot(x, oracle.K_adjoint(y, config)))
+
+
+@pytest.mark.parametrize("weight", [3e-4, 1.0])
+def test_its_gradient_with_colour_marginals_is_the_derivative_of_its_objective(rng, weight):
+    X, M = oracle.colours(scenes.image(rng, 15, 12)), scenes.mask(rng, 15, 12).astype(np.float64)
+    codes, config = oracle.palette(X, 6), IEMConfig(colour_weight=weight)
+    assert len(np.unique(codes)) > 2
+    gradient = oracle.gradient(X, M, config, codes).ravel()
+    pixels = list(np.ndindex(M.shape))
+    by_step = oracle.complex_step(X, M, config, pixels, codes)
+    np.testing.assert_allclose(by_step, gradient, rtol=1e-10, atol=1e-12)

@@ -22,6 +22,8 @@ from PIL import Image
 
 import iem_xp
 from counting import Library
+from iem_xp import solver
+from iem_xp.choice import Ascent
 from iem_xp.config import IEMConfig
 from iem_xp.images import SUFFIXES, fit_image, read_image, restore_mask, write_atomically
 from iem_xp.memory import bytes_per_image
@@ -209,12 +211,13 @@ def test_of_equal_errors_the_first_square_wins(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = SETTINGS.updated({"choose": "image", "init_sides": (78, 44, 92)})
-    find = Search.find
+    score = solver.score
 
-    def equal(search: Search, images: np.ndarray) -> list[Any]:
-        return [ascent._replace(inpainting_error=np.ones(len(images))) for ascent in find(search, images)]
+    def equal(*arguments: Any) -> Ascent:
+        ascent = score(*arguments)
+        return ascent._replace(inpainting_error=np.ones_like(ascent.inpainting_error))
 
-    monkeypatch.setattr(Search, "find", equal)
+    monkeypatch.setattr(solver, "score", equal)
     session(tmp_path / "run", sources(folder), settings)
     assert {row["init_side"] for row in rows(tmp_path / "run")} == {78}
 

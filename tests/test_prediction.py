@@ -7,6 +7,7 @@ import pytest
 
 import scenes
 from iem_xp import inpainting_error, segment
+from iem_xp.choice import Ascent
 from iem_xp.config import IEMConfig
 from iem_xp.models import Facts, ModelError, describe
 from iem_xp.prediction import Network
@@ -20,7 +21,7 @@ class Model:
     """Gives what it is told to."""
 
     def __init__(self, probabilities: Any) -> None:
-        self.probabilities = np.asarray(probabilities, np.float32)
+        self.probabilities = np.asarray(probabilities)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return self.probabilities
@@ -48,7 +49,7 @@ def test_a_mask_is_where_the_probability_is_above_one_half(
 ) -> None:
     probabilities[0, :2] = [[0.5], [np.nextafter(np.float32(0.5), np.float32(1))]]
     (found,) = network(probabilities).find(images)
-    masks, _, updates = found
+    masks, updates = found.masks, found.updates
     assert masks.dtype == bool
     np.testing.assert_array_equal(masks, probabilities > 0.5)
     assert not masks[0, 0].any()
@@ -59,13 +60,13 @@ def test_a_mask_is_where_the_probability_is_above_one_half(
 def test_masks_have_the_inpainting_errors_of_the_method(
     images: np.ndarray, probabilities: np.ndarray
 ) -> None:
-    ((masks, errors, _),) = network(probabilities).find(images)
+    ((masks, errors, *_),) = network(probabilities).find(images)
     np.testing.assert_allclose(errors, inpainting_error(images, masks, CONFIG), rtol=1e-5)
 
 
 def test_a_search_may_begin_at_the_predicted_masks(images: np.ndarray, probabilities: np.ndarray) -> None:
     searching = network(probabilities, images[0], then_iem=True, engine="array")
-    ((masks, errors, updates),) = searching.find(images)
+    ((masks, errors, updates, *_),) = searching.find(images)
     expected = segment(images, CONFIG, init=probabilities > 0.5, engine="array")
     assert (masks != (probabilities > 0.5)).any()
     np.testing.assert_array_equal(masks, expected.masks)
@@ -78,8 +79,28 @@ def test_probabilities_go_along_if_wanted(
     images: np.ndarray, probabilities: np.ndarray, then_iem: bool
 ) -> None:
     (found,) = network(probabilities, images[0], probabilities=True, then_iem=then_iem).find(images)
-    assert found[3].dtype == np.uint8
-    assert np.abs(found[3] / 255 - probabilities).max() <= 0.5 / 255 + 1e-6
+    assert len(found) == len(Ascent._fields) + 1
+    assert found[-1].dtype == np.uint8
+    assert np.abs(found[-1] / 255 - probabilities).max() <= 0.5 / 255 + 1e-6
+
+
+@pytest.mark.parametrize("engine", ["array", "fused"])
+def test_where_colours_are_counted_the_search_keeps_to_what_the_network_is_sure_of(
+    rng: np.random.Generator, engine: str
+) -> None:
+    images = rng.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)  # whose colours say nothing
+    best = describe("colours", Settings(IEMConfig.preset("best"), size=16, fit="squash"), {}) | {"id": "1f"}
+    sure = np.zeros((3, 16, 16))  # float64, and probabilities that have no logarithm
+    sure[:, 4:12, 4:12] = 1
+    unsure = np.where(sure > 0.5, 0.501, 0.499)
+    moved = []
+    for probabilities in (sure, unsure):
+        searching = Network(Model(probabilities), best, then_iem=True, engine=engine)  # type: ignore[arg-type]
+        searching.prepare(images[0], 3)
+        ((masks, _, _, information, _),) = searching.find(images)
+        assert ((information >= 0) & (information <= 1)).all()
+        moved.append(np.mean(masks != (sure > 0.5)))
+    assert moved[0] < moved[1]
 
 
 def test_a_network_starts_from_no_square_and_computes_one_group_at_a_time(probabilities: np.ndarray) -> None:

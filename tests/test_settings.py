@@ -58,10 +58,10 @@ def test_a_file_wins_over_the_preset(file: Path) -> None:
 def test_a_file_sets_every_setting(file: Path) -> None:
     file.write_text(
         "iterations = 7\ninit_sides = [10]\nchoose = 'image'\nkernel_size = 5\nsigma = 1\nrepeats = 3\n"
-        "scale_factor = 2\nregularization = 0\nepsilon = 1e-6\nboundary_only = false\nsmooth = false\n"
-        "size = 50\nfit = 'crop'\n"
+        "scale_factor = 2\nregularization = 0\nepsilon = 1e-6\ncolour_space = 'lab'\ncolour_weight = 1e-4\n"
+        "colours = 16\ncut = true\nboundary_only = false\nsmooth = false\nsize = 50\nfit = 'crop'\n"
     )
-    config = IEMConfig(7, (10,), "image", 5, 1.0, 3, 2, 0.0, 1e-6, False, False)
+    config = IEMConfig(7, (10,), "image", 5, 1.0, 3, 2, 0.0, 1e-6, "lab", 1e-4, 16, True, False, False)
     values = read_settings(file)
     assert set(values) == set(Settings().as_dict())
     assert Settings().updated(values) == Settings(config, size=50, fit="crop")

@@ -63,8 +63,12 @@ def inlined(function: Function) -> Function:
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **_OPTIONS)(function)
 
 
+_COMPILED_IN = "cut", "marginals"
+"""Modules of the core whose numbers become part of the compiled code."""
+
+
 class _Cache(FunctionCache):
-    """Numba's cache; but it notices changes in all the sources of this package, not in one file alone.
+    """Numba's cache; but it notices changes in all the sources that matter, not in one file alone.
 
     And what it cannot read or write is compiled anew, where Numba raises an error.
     """
@@ -98,8 +102,10 @@ class _Cache(FunctionCache):
 
 @cache
 def _fingerprint() -> str:
+    here = Path(__file__).parent
+    constants = (here.parent / f"{name}.py" for name in _COMPILED_IN)
     digest = blake2b(digest_size=8)
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted([*here.glob("*.py"), *constants]):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
