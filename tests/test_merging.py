@@ -265,7 +265,8 @@ class Bright:
     def find(self, images: Pixels) -> list[tuple[NDArray[Any], ...]]:
         grey = images.mean(axis=3)
         errors = grey.mean(axis=(1, 2)).astype(np.float32)
-        return [(grey > 127, errors, np.zeros(len(grey), int), grey.astype(np.uint8))]
+        none = np.zeros(len(grey), int)
+        return [(grey > 127, errors, none, errors / 255, none, grey.astype(np.uint8))]
 
 
 def test_runs_of_a_network_are_merged(folder: Path, tmp_path: Path) -> None:

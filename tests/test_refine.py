@@ -130,7 +130,7 @@ def test_the_refined_run_has_inpainting_errors_that_rank_it(trainer: colours.Tra
 
 
 def test_a_run_of_crops_is_refined_as_crops(trainer: colours.Trainer) -> None:
-    segment("--preset", "paper", "--overwrite")
+    segment("--fit", "crop", "--overwrite")
     refine()
     assert read_facts(MODEL)["fit"] == "crop"
     assert {iio.imread(mask).shape for mask in masks().values()} == {(32, 32)}
