@@ -233,6 +233,37 @@ def test_the_run_keeps_what_was_done(trainer: colours.Trainer) -> None:
     assert (only["labels"], only["epochs"], only["network"]) == (3, 4, read_facts(MODEL)["id"])
 
 
+def test_the_trainer_has_the_defaults_of_its_refinement_and_options_win(
+    trainer: colours.Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(*arguments: str) -> tuple[int, bool]:
+        refine("--overwrite", *arguments)
+        kept = meta("iem-run", "refinement")["configuration"]
+        assert ("then IEM" in meta(REFINED, "configuration")["method"]) == kept["then_iem"]
+        assert len(meta("iem-run", "refinement")["rounds"]) == kept["rounds"]
+        return kept["rounds"], kept["then_iem"]
+
+    assert chosen() == (1, False)
+    assert chosen("--rounds", "2") == (2, False)
+    monkeypatch.setattr(trainer, "REFINEMENT", {"rounds": 2, "then_iem": True}, raising=False)
+    assert chosen() == (2, True)
+    assert chosen("--rounds", "1") == (1, True)
+    assert chosen("--no-then-iem") == (2, False)
+    assert trainer.REFINEMENT == {"rounds": 2, "then_iem": True}
+
+
+@pytest.mark.parametrize("defaults", [{"epochs": 3}, ("rounds",)])
+def test_defaults_of_a_trainer_that_are_none_of_a_refinement_are_an_error(
+    trainer: colours.Trainer, monkeypatch: pytest.MonkeyPatch, defaults: Any
+) -> None:
+    before = files()
+    monkeypatch.setattr(trainer, "REFINEMENT", defaults, raising=False)
+    message = refine("--overwrite", status=2).stderr
+    assert "trainer colours" in message
+    assert "rounds and then_iem" in message
+    assert files() == before
+
+
 # ---- Rounds
 
 
