@@ -129,6 +129,19 @@ def test_the_refined_run_has_inpainting_errors_that_rank_it(trainer: colours.Tra
         assert entry.init_side == 0
 
 
+def test_masks_of_a_network_are_ranked_as_those_that_it_learned_from(trainer: colours.Trainer) -> None:
+    segment("--preset", "best", "--choose", "information", "--overwrite")
+    refine("--rounds", "2", "--top", "2")
+    before = Path("iem-run/rounds/1/refined")
+    with Run.open(before, to_write=False) as refined:
+        ranked = list(refined.ranked())
+    information = [entry.information for entry in ranked]
+    assert information == sorted(information, reverse=True)
+    assert 0 < information[-1] < information[0] <= 1
+    table = (MODEL / "labels" / "labels.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[1] for line in table] == [entry.source.mask for entry in ranked[:2]]
+
+
 def test_a_run_of_crops_is_refined_as_crops(trainer: colours.Trainer) -> None:
     segment("--fit", "crop", "--overwrite")
     refine()
