@@ -25,6 +25,9 @@ GROUP = "iem_xp.trainers"
 
 OURS = "iem-xp"
 
+REFINEMENT = ("rounds", "then_iem")
+"""What a trainer may have defaults for, in a mapping of this name."""
+
 Progress = Callable[[int, int, Mapping[str, float]], object]
 """Takes the steps done, of how many, and figures such as ``{"loss": 0.3}``."""
 
@@ -156,6 +159,23 @@ def load_trainer(name: str) -> Trainer:
             f"try a newer version: {listed.install} --upgrade"
         )
     return trainer
+
+
+def refinement_of(name: str) -> dict[str, Any]:
+    """Import a trainer, and return its defaults for `iem_xp.refinement.Refinement`, by name.
+
+    Raises
+    ------
+    TrainerError
+        As by `load_trainer`, and if it has defaults for anything but ``rounds`` and ``then_iem``.
+    """
+    defaults = getattr(load_trainer(name), "REFINEMENT", {})
+    if not isinstance(defaults, Mapping) or not set(defaults) <= set(REFINEMENT):
+        raise TrainerError(
+            f"trainer {name}: its REFINEMENT must be a mapping with no keys but {' and '.join(REFINEMENT)}, "
+            f"not {defaults!r}"
+        )
+    return dict(defaults)
 
 
 def _find() -> Iterator[tuple[Listed, metadata.EntryPoint]]:

@@ -266,7 +266,7 @@ class Bright:
         grey = images.mean(axis=3)
         errors = grey.mean(axis=(1, 2)).astype(np.float32)
         none = np.zeros(len(grey), int)
-        return [(grey > 127, errors, none, 0 * errors, none, grey.astype(np.uint8))]
+        return [(grey > 127, errors, none, errors / 255, none, grey.astype(np.uint8))]
 
 
 def test_runs_of_a_network_are_merged(folder: Path, tmp_path: Path) -> None:

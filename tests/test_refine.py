@@ -129,8 +129,21 @@ def test_the_refined_run_has_inpainting_errors_that_rank_it(trainer: colours.Tra
         assert entry.init_side == 0
 
 
+def test_masks_of_a_network_are_ranked_as_those_that_it_learned_from(trainer: colours.Trainer) -> None:
+    segment("--preset", "best", "--choose", "information", "--overwrite")
+    refine("--rounds", "2", "--top", "2")
+    before = Path("iem-run/rounds/1/refined")
+    with Run.open(before, to_write=False) as refined:
+        ranked = list(refined.ranked())
+    information = [entry.information for entry in ranked]
+    assert information == sorted(information, reverse=True)
+    assert 0 < information[-1] < information[0] <= 1
+    table = (MODEL / "labels" / "labels.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[1] for line in table] == [entry.source.mask for entry in ranked[:2]]
+
+
 def test_a_run_of_crops_is_refined_as_crops(trainer: colours.Trainer) -> None:
-    segment("--preset", "paper", "--overwrite")
+    segment("--fit", "crop", "--overwrite")
     refine()
     assert read_facts(MODEL)["fit"] == "crop"
     assert {iio.imread(mask).shape for mask in masks().values()} == {(32, 32)}
@@ -231,6 +244,37 @@ def test_the_run_keeps_what_was_done(trainer: colours.Trainer) -> None:
     assert kept["configuration"]["options"] == {"epochs": 4}
     (only,) = kept["rounds"]
     assert (only["labels"], only["epochs"], only["network"]) == (3, 4, read_facts(MODEL)["id"])
+
+
+def test_the_trainer_has_the_defaults_of_its_refinement_and_options_win(
+    trainer: colours.Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(*arguments: str) -> tuple[int, bool]:
+        refine("--overwrite", *arguments)
+        kept = meta("iem-run", "refinement")["configuration"]
+        assert ("then IEM" in meta(REFINED, "configuration")["method"]) == kept["then_iem"]
+        assert len(meta("iem-run", "refinement")["rounds"]) == kept["rounds"]
+        return kept["rounds"], kept["then_iem"]
+
+    assert chosen() == (1, False)
+    assert chosen("--rounds", "2") == (2, False)
+    monkeypatch.setattr(trainer, "REFINEMENT", {"rounds": 2, "then_iem": True}, raising=False)
+    assert chosen() == (2, True)
+    assert chosen("--rounds", "1") == (1, True)
+    assert chosen("--no-then-iem") == (2, False)
+    assert trainer.REFINEMENT == {"rounds": 2, "then_iem": True}
+
+
+@pytest.mark.parametrize("defaults", [{"epochs": 3}, ("rounds",)])
+def test_defaults_of_a_trainer_that_are_none_of_a_refinement_are_an_error(
+    trainer: colours.Trainer, monkeypatch: pytest.MonkeyPatch, defaults: Any
+) -> None:
+    before = files()
+    monkeypatch.setattr(trainer, "REFINEMENT", defaults, raising=False)
+    message = refine("--overwrite", status=2).stderr
+    assert "trainer colours" in message
+    assert "rounds and then_iem" in message
+    assert files() == before
 
 
 # ---- Rounds

@@ -25,7 +25,7 @@ from iem_xp.reproduction import drawing
 from iem_xp.reproduction.figures import Shown
 from iem_xp.reproduction.studies import PAPER
 from iem_xp.runs.methods import Search
-from iem_xp.runs.settings import Settings
+from iem_xp.runs.settings import PRESETS, Settings
 from iem_xp.runs.store import Run
 from iem_xp_cli import reproduce as command
 from iem_xp_cli.main import cli
@@ -163,6 +163,20 @@ def test_the_ablation_leaves_out_one_thing_at_a_time(here: Path) -> None:
         "no-smoothing": {"smooth": False},
         "any-pixel": {"boundary_only": False},
     }
+
+
+def test_the_best_preset_has_a_row_and_leaves_the_paper_s_as_they_are(here: Path) -> None:
+    downloads.make_folder(here / "data", n=2)
+    plain = report("folder", "--no-baselines")
+    found = report("folder", "--no-baselines", "--best")
+    (best,) = (line for line in found["results"] if line["method"] == "IEM, best preset")
+    assert (best["square"], best["choice"], best["n"], best["source"]) == (None, None, 2, "here")
+    assert [line for line in found["results"] if line is not best] == plain["results"]
+    kept = configuration(here / "iem-reproduce" / "folder-data" / "best")
+    expected = PRESETS["best"].updated({"fit": "crop"}).as_dict()
+    assert {name: kept[name] for name in expected} == json.loads(json.dumps(expected))
+    assert configuration(here / "iem-reproduce" / "folder-data" / "iem")["choose"] == "dataset"
+    assert "IEM, best preset" in reproduce("folder", "--no-baselines", "--best").stdout
 
 
 def test_it_continues_where_it_was_interrupted(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

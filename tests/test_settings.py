@@ -58,10 +58,11 @@ def test_a_file_wins_over_the_preset(file: Path) -> None:
 def test_a_file_sets_every_setting(file: Path) -> None:
     file.write_text(
         "iterations = 7\ninit_sides = [10]\nchoose = 'image'\nkernel_size = 5\nsigma = 1\nrepeats = 3\n"
-        "scale_factor = 2\nregularization = 0\nepsilon = 1e-6\ncolour_space = 'lab'\ncolour_weight = 1e-4\n"
-        "colours = 16\ncut = true\nboundary_only = false\nsmooth = false\nsize = 50\nfit = 'crop'\n"
+        "scale_factor = 2\nregularization = 0\nepsilon = 1e-6\ncolour_space = 'lab'\ncolour_weight = 0.5\n"
+        "colours = 8\ncut = true\nboundary_only = false\nsmooth = false\n"
+        "size = 50\nfit = 'crop'\n"
     )
-    config = IEMConfig(7, (10,), "image", 5, 1.0, 3, 2, 0.0, 1e-6, "lab", 1e-4, 16, True, False, False)
+    config = IEMConfig(7, (10,), "image", 5, 1.0, 3, 2, 0.0, 1e-6, "lab", 0.5, 8, True, False, False)
     values = read_settings(file)
     assert set(values) == set(Settings().as_dict())
     assert Settings().updated(values) == Settings(config, size=50, fit="crop")
@@ -100,6 +101,11 @@ def test_an_unknown_setting_that_is_close_to_none_lists_all() -> None:
         ("scale_factor", 0),
         ("regularization", -0.1),
         ("epsilon", float("inf")),
+        ("colour_space", "hsv"),
+        ("colour_weight", -1),
+        ("colours", 0),
+        ("colours", 257),
+        ("cut", 1),
         ("boundary_only", 1),
         ("smooth", "yes"),
         ("size", 0),
@@ -117,13 +123,13 @@ def test_an_invalid_value_names_its_setting(name: str, value: Any) -> None:
 def test_an_invalid_value_in_a_file_names_the_file_too(file: Path) -> None:
     file.write_text("kernel_size = 4\n")
     with pytest.raises(click.UsageError, match=r"settings\.toml: kernel_size must be odd.* 4"):
-        collect_settings(None, file, {})
+        collect_settings("best", file, {})
 
 
 def test_an_invalid_option_does_not_blame_the_file(file: Path) -> None:
     file.write_text("sigma = 2.0\n")
     with pytest.raises(click.UsageError) as caught:
-        collect_settings(None, file, {"kernel_size": 4})
+        collect_settings("best", file, {"kernel_size": 4})
     assert "toml" not in caught.value.message
 
 

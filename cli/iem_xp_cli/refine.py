@@ -16,7 +16,7 @@ from iem_xp.pseudo_labels import LabelError
 from iem_xp.refinement import Refinement
 from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
-from iem_xp.trainers import TrainerError, default_trainer, load_trainer
+from iem_xp.trainers import TrainerError, default_trainer, refinement_of
 from iem_xp_cli.export_labels import curation_options, take_curation
 from iem_xp_cli.options import (
     Command,
@@ -140,9 +140,9 @@ def command(
     options = collect_options(given, others)
     trainer = trainer or default_trainer()
     with _messages():
-        choices = {**getattr(load_trainer(trainer), "REFINEMENT", {})}
-        choices |= {"then_iem": then_iem} if then_iem is not None else {}
-        choices |= {"rounds": rounds} if rounds is not None else {}
+        choices = refinement_of(trainer)
+        chosen = {"then_iem": then_iem, "rounds": rounds}
+        choices |= {name: value for name, value in chosen.items() if value is not None}
         refinement = Refinement(top, curation, trainer, options, probabilities=probabilities, **choices)
         check_options(trainer, options)  # before anything is done, or deleted
         with Run.open(folder) as run:
