@@ -26,6 +26,8 @@ def test_an_unknown_option_is_named_with_those_that_there_are():
         ("learning_rate", float("nan")),
         ("learning_rate", float("inf")),
         ("learning_rate", "fast"),
+        ("learning_rate", True),
+        ("trust", 1.1),
         ("seed", -1),
     ],
 )

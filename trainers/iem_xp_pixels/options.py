@@ -21,7 +21,10 @@ class Options:
     width : int
         Units of each of the two hidden layers, >= 1.
     learning_rate : float
-        Of Adam, > 0.
+        Of Adam, in (0, 1].
+    trust : float
+        Share of the labels that the network learns from, in (0, 1]: those that a first network, of all of
+        them, contradicts least. 1: there is no first network.
     seed : int
         Of the pixels, the initial weights and the order, >= 0.
 
@@ -32,9 +35,10 @@ class Options:
     """
 
     epochs: int = 8
-    pixels: int = 600
+    pixels: int = 200
     width: int = 48
     learning_rate: float = 2e-3
+    trust: float = 0.7
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -43,10 +47,11 @@ class Options:
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} must be a whole number, at least {least}, not {value!r}")
             object.__setattr__(self, name, int(value))
-        rate = self.learning_rate
-        if not isinstance(rate, Real) or isinstance(rate, bool) or not 0 < rate < float("inf"):
-            raise ValueError(f"learning_rate must be a number above 0 and finite, not {rate!r}")
-        object.__setattr__(self, "learning_rate", float(rate))
+        for name in ("learning_rate", "trust"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) <= 1:
+                raise ValueError(f"{name} must be a number above 0, and at most 1, not {value!r}")
+            object.__setattr__(self, name, float(value))
 
 
 def read_options(given: Mapping[str, Any]) -> Options:
