@@ -26,12 +26,15 @@ HEAVY = {
     "numba",
     "PIL",
     "scipy",
+    "sklearn",
     "tensorflow",
     "torch",
     "tqdm",
 }
 
 CUPY = {"cupy", "cupyx", "cupy_backends"}
+
+PACKAGES = ["iem_xp", "iem_xp_cli", "iem_xp_keras", "iem_xp_pixels"]
 
 LAYERS = [
     "config",
@@ -101,6 +104,12 @@ KERAS = [
 ]
 """The Keras trainer from the ground up; it needs nothing of the library."""
 
+PIXELS = ["options", "features", "network", "training", "trainer"]
+"""The trainer of pixels from the ground up."""
+
+PIXELS_USES = {"config", "palette", "files", "pseudo_labels"}
+"""What that one takes from the library: colours as the search sees them, files, and folders of labels."""
+
 
 def imports(module):
     """Full names of all modules that a file imports, wherever in the file it does."""
@@ -133,7 +142,7 @@ def test_import_pulls_in_nothing_heavy():
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("package", ["iem_xp", "iem_xp_cli", "iem_xp_keras"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_file_but_arrays_imports_cupy(package):
     folder = Path(importlib.import_module(package).__file__).parent
     files = sorted(folder.rglob("*.py"))
@@ -158,7 +167,7 @@ class Watch:
 
 sys.meta_path.insert(0, Watch())
 importlib.util.find_spec("cupyx")  # seen, as it should be
-packages = [importlib.import_module(name) for name in ("iem_xp", "iem_xp_cli", "iem_xp_keras")]
+packages = [importlib.import_module(name) for name in PACKAGES]
 for package in packages:
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         try:
@@ -181,7 +190,9 @@ print("found:", found.masks.sum() > 0)
 
 @pytest.mark.parametrize(("device", "may"), [("cpu", set()), ("auto", {"iem_xp.arrays"})])
 def test_nothing_looks_for_cupy_but_arrays_when_a_device_is_named(device, may):
-    code = WATCH.replace("CUPY", repr(CUPY)).replace("DEVICE", repr(device))
+    code = (
+        WATCH.replace("CUPY", repr(CUPY)).replace("DEVICE", repr(device)).replace("PACKAGES", repr(PACKAGES))
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     who = {line.partition(": ")[2] for line in lines if line.startswith("looks for CuPy")}
@@ -237,6 +248,15 @@ def test_the_keras_trainer_imports_nothing_of_the_library_and_only_from_below():
     for module in KERAS:
         names = {name for name in imports(folder / f"{module}.py") if name.startswith("iem_xp")}
         assert names <= {f"iem_xp_keras.{below}" for below in KERAS[: KERAS.index(module)]}
+
+
+def test_the_trainer_of_pixels_imports_little_of_the_library_and_only_from_below():
+    folder = PACKAGE.parent / "trainers" / "iem_xp_pixels"
+    assert {path.stem for path in folder.glob("*.py")} == {*PIXELS, "__init__"}
+    for module in PIXELS:
+        names = {name for name in imports(folder / f"{module}.py") if name.startswith("iem_xp_")}
+        assert names <= {f"iem_xp_pixels.{below}" for below in PIXELS[: PIXELS.index(module)]}
+        assert parts_used(folder / f"{module}.py") <= PIXELS_USES
 
 
 def test_every_public_name_exists():

@@ -106,9 +106,11 @@ except ValueError as error:
 
 
 def test_ours_is_there_with_this_library() -> None:
-    (ours,) = (trainer for trainer in list_trainers() if trainer.name == "keras")
-    assert (ours.distribution, ours.module) == ("iem-xp", "iem_xp_keras.trainer")
-    assert ours.install == "pip install 'iem-xp[keras]'"
+    listed = {trainer.name: trainer for trainer in list_trainers()}
+    for name in ("keras", "pixels"):
+        ours = listed[name]
+        assert (ours.distribution, ours.module) == ("iem-xp", f"iem_xp_{name}.trainer")
+        assert ours.install == f"pip install 'iem-xp[{name}]'"
 
 
 def test_listing_imports_no_trainer(install: Install, tmp_path: Path) -> None:
@@ -197,7 +199,9 @@ def test_an_unknown_name_is_an_error_with_the_known_ones_and_what_to_install(ins
     with pytest.raises(TrainerError) as caught:
         load_trainer("color")
     message = str(caught.value)
-    assert message.startswith("no trainer is named 'color'; did you mean colour? known: colour, keras; ")
+    assert message.startswith(
+        "no trainer is named 'color'; did you mean colour? known: colour, keras, pixels; "
+    )
     assert message.endswith("pip install 'iem-xp[keras]'")
 
 

@@ -1,0 +1,1 @@
+"""A classifier of pixels that a whole collection shares, as a trainer: see docs/pixels.md."""
