@@ -17,7 +17,14 @@ import click
 from iem_xp.boxes import LOCALISED, BoxError
 from iem_xp.evaluation.comparing import RESIZED, Comparison, compare_all
 from iem_xp.evaluation.matching import MatchError, Matching, match
-from iem_xp.evaluation.scores import BOX_FIGURES, HEADINGS, MASK_FIGURES, Means, by_polarity
+from iem_xp.evaluation.scores import (
+    BOUNDARY_FIGURES,
+    BOX_FIGURES,
+    HEADINGS,
+    MASK_FIGURES,
+    Means,
+    by_polarity,
+)
 from iem_xp.evaluation.table import Table
 from iem_xp.files import replacing
 from iem_xp.images import Fit
@@ -56,6 +63,9 @@ class _Report:
     "that `segment --fit crop` makes. A run knows it itself.  [default: whole]",
 )
 @click.option("--size", type=click.IntRange(min=1), help="Side of these squares, in pixels.  [default: 128]")
+@click.option(
+    "--boundary", is_flag=True, help="Also the F-score of the masks' boundaries, which takes its time."
+)
 @click.option("--csv", "table", metavar="FILE", help="Also write the scores of each image; - prints them.")
 @click.option("--overwrite", is_flag=True, help="Replace the CSV file that is there.")
 @max_pixels_option
@@ -66,6 +76,7 @@ def command(
     truth: Path,
     fit: Fit | None,
     size: int | None,
+    boundary: bool,
     table: str | None,
     overwrite: bool,
     workers: int,
@@ -79,7 +90,8 @@ def command(
 
     Prints accuracy, IoU, mIoU and DICE, each the mean over images: "either" takes the better of a mask and
     its complement, as the paper does, "fixed" the mask as it is. For boxes: the IoU of the box around the
-    mask's largest part, and the share of images where it is above one half.
+    mask's largest part, and the share of images where it is above one half. --boundary adds how much of the
+    boundaries lie within 0.8 % of the image's diagonal of each other.
 
     Ground truth is never resized. A mask of another size is brought to it by nearest neighbour. Where masks
     are of central squares, the truth is cut as its image was.
@@ -90,7 +102,9 @@ def command(
         raise click.UsageError("--csv - and --json both print on standard output; give --csv a file")
     with _messages(), _opened(table, overwrite) as file:
         matching = match(predicted, truth, fit, size)
-        report = _compare(matching, workers, file)
+        if boundary and matching.boxes:
+            raise click.UsageError(f"--boundary needs true masks, and {truth} has boxes")
+        report = _compare(matching, workers, file, boundary)
     say(_remarks(report))
     if table != "-":
         click.echo(json.dumps(_as_json(report)) if as_json else "\n".join(_as_text(report)))
@@ -134,14 +148,14 @@ def _opened(table: str | None, overwrite: bool) -> Iterator[TextIO | None]:
         yield file
 
 
-def _compare(matching: Matching, workers: int, file: TextIO | None) -> _Report:
-    figures = BOX_FIGURES if matching.boxes else MASK_FIGURES
+def _compare(matching: Matching, workers: int, file: TextIO | None, boundary: bool) -> _Report:
+    figures = BOX_FIGURES if matching.boxes else (*MASK_FIGURES, *(BOUNDARY_FIGURES if boundary else ()))
     report = _Report(matching, Means(figures))
     table = None if file is None else Table(file, figures)
     done, total = 0, len(matching.pairs)
     try:
         with progress("comparing", total) as advance:
-            for comparison in compare_all(matching, workers):
+            for comparison in compare_all(matching, workers, boundary=boundary):
                 report.add(comparison)
                 if table is not None:
                     table.add(comparison)
@@ -198,6 +212,9 @@ def _as_text(report: _Report) -> Iterator[str]:
         for polarity in ("either", "fixed"):
             names = [f"{polarity}_{metric}" for metric in METRICS]
             yield _line(polarity, [_percent(mean[name], error[name]) for name in names])
+        for figure in BOUNDARY_FIGURES:
+            if figure in mean:
+                yield f"{HEADINGS[figure]} {_percent(mean[figure], error[figure])}"
     yield ""
     spread = " ± its standard error" if means.n > 1 else ""
     share = f"; localised: the share above {LOCALISED}" if matching.boxes else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from iem_xp.boxes import Box, fit_box, reaches_beyond
@@ -43,7 +44,7 @@ class Comparison(NamedTuple):
     error: str | None = None
 
 
-def compare(pair: Pair, crop: int | None = None) -> Comparison:
+def compare(pair: Pair, crop: int | None = None, *, boundary: bool = False) -> Comparison:
     """Read a mask and its ground truth, and score it; a file that cannot be used gives an `error`.
 
     Parameters
@@ -51,6 +52,8 @@ def compare(pair: Pair, crop: int | None = None) -> Comparison:
     pair : Pair
     crop : int, optional
         Side of the central square that the mask is of; see `Matching`.
+    boundary : bool
+        As for `score_mask`.
 
     Notes
     -----
@@ -59,19 +62,20 @@ def compare(pair: Pair, crop: int | None = None) -> Comparison:
     image's size is not known, it is the mask's.
     """
     try:
-        return _compare(pair, crop)
+        return _compare(pair, crop, boundary)
     except ImageError as error:
         return Comparison(pair.name, error=str(error))
 
 
-def compare_all(matching: Matching, workers: int) -> Iterator[Comparison]:
+def compare_all(matching: Matching, workers: int, *, boundary: bool = False) -> Iterator[Comparison]:
     """Compare all pairs in their order, in threads; few of them are held at a time."""
     load_formats()
-    compared = in_order(lambda pair: compare(pair, matching.crop), matching.pairs, workers)
+    score = partial(compare, crop=matching.crop, boundary=boundary)
+    compared = in_order(score, matching.pairs, workers)
     return (comparison for _, comparison in compared)
 
 
-def _compare(pair: Pair, crop: int | None) -> Comparison:
+def _compare(pair: Pair, crop: int | None, boundary: bool) -> Comparison:
     mask, of_image = _read_mask(pair.prediction.file), pair.prediction.shape
     truth: Truth | None = None
     box: Box | None = None
@@ -99,7 +103,7 @@ def _compare(pair: Pair, crop: int | None) -> Comparison:
         if not have_one_aspect(mask.shape, (height, width)):
             notes.append(DISTORTED)
         mask = resize_labels(mask, height, width)
-    score = score_mask(mask == FOREGROUND, truth, box)
+    score = score_mask(mask == FOREGROUND, truth, box, boundary=boundary)
     return Comparison(pair.name, score, width, height, tuple(dict.fromkeys(notes)))
 
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, get_args
 
 from iem_xp.boxes import LOCALISED, Box, box_iou, box_of
+from iem_xp.evaluation.boundaries import boundary_f
 from iem_xp.images import Mask
 from iem_xp.labels import Truth
 from iem_xp.metrics import METRICS, Polarity, count, score
@@ -17,18 +18,27 @@ POLARITIES: tuple[Polarity, ...] = get_args(Polarity)
 MASK_FIGURES = tuple(f"{polarity}_{metric}" for polarity in reversed(POLARITIES) for metric in METRICS)
 """Figures of a mask against a true mask: every metric, by either polarity first, as the paper does."""
 
+BOUNDARY_FIGURES = ("boundary_f",)
+"""Figures of a mask's boundary against the true one."""
+
 BOX_FIGURES = ("box_iou", "localisation")
 """Figures of a mask against a true box; the second is 1 or 0, so that its mean is a share."""
 
 _NAMES = ("accuracy", "IoU", "mIoU", "DICE")
-HEADINGS = dict(zip((*MASK_FIGURES, *BOX_FIGURES), (*_NAMES, *_NAMES, "box IoU", "localised"), strict=True))
+HEADINGS = {
+    **dict(zip(MASK_FIGURES, _NAMES * 2, strict=True)),
+    "boundary_f": "boundary F",
+    **dict(zip(BOX_FIGURES, ("box IoU", "localised"), strict=True)),
+}
 """Every figure as people write it, without its polarity."""
 
 Score = dict[str, float]
 """Figures of one image by name, in [0, 1]."""
 
 
-def score_mask(mask: Mask, truth: Truth | None = None, box: Box | None = None) -> Score:
+def score_mask(
+    mask: Mask, truth: Truth | None = None, box: Box | None = None, *, boundary: bool = False
+) -> Score:
     """Score a mask against what is known of its image.
 
     Parameters
@@ -39,6 +49,8 @@ def score_mask(mask: Mask, truth: Truth | None = None, box: Box | None = None) -
     box : Box, optional
         In pixels of the mask. Gives `BOX_FIGURES`: agreement with the box of the mask's largest connected
         part. There is no "either" of these: the complement's box is nearly always the whole picture.
+    boundary : bool
+        Whether a truth gives `BOUNDARY_FIGURES` too.
 
     Returns
     -------
@@ -55,6 +67,8 @@ def score_mask(mask: Mask, truth: Truth | None = None, box: Box | None = None) -
         for polarity in POLARITIES:
             for metric in METRICS:
                 figures[f"{polarity}_{metric}"] = float(score(metric, counts, polarity)[0])
+        if boundary:
+            figures["boundary_f"] = boundary_f(mask, truth)
     if box is not None:
         overlap = box_iou(box_of(mask), box)
         figures |= zip(BOX_FIGURES, (overlap, float(overlap > LOCALISED)), strict=True)
