@@ -340,19 +340,19 @@ def test_ctrl_c_leaves_no_half_of_a_table(tmp_path: Path) -> None:
 
 
 def test_the_boundary_is_scored_where_it_is_wanted(here: Path) -> None:
-    for folder in ("masks", "truth"):
+    for folder in ("found", "true"):
         Path(folder).mkdir()
     mask = np.zeros((60, 80), np.uint8)
     mask[20:40, 20:50] = 255
-    iio.imwrite("masks/a.png", mask)
-    iio.imwrite("truth/a.png", np.roll(mask, 10, axis=1))
-    plain = CliRunner().invoke(cli, ["evaluate", "masks", "truth", "--json"])
+    Image.fromarray(mask).save("found/a.png")
+    Image.fromarray(np.roll(mask, 10, axis=1)).save("true/a.png")
+    plain = CliRunner().invoke(cli, ["evaluate", "found", "true", "--json"])
     assert "boundary_f" not in json.loads(plain.stdout)
     # The upper and the lower side lie on each other but for 10 of 30 pixels, the others 10 pixels apart.
-    found = json.loads(CliRunner().invoke(cli, ["evaluate", "masks", "truth", "--json", "--boundary"]).stdout)
+    found = json.loads(CliRunner().invoke(cli, ["evaluate", "found", "true", "--json", "--boundary"]).stdout)
     assert 0.4 < found["boundary_f"] < 0.6
-    assert "boundary F" in CliRunner().invoke(cli, ["evaluate", "masks", "truth", "--boundary"]).stdout
+    assert "boundary F" in CliRunner().invoke(cli, ["evaluate", "found", "true", "--boundary"]).stdout
     Path("boxes.csv").write_text("image,x,y,width,height\na,1,2,3,4\n")
-    refused = CliRunner().invoke(cli, ["evaluate", "masks", "boxes.csv", "--boundary"])
+    refused = CliRunner().invoke(cli, ["evaluate", "found", "boxes.csv", "--boundary"])
     assert refused.exit_code == 2
     assert "--boundary needs true masks" in refused.stderr
