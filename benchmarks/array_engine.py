@@ -24,6 +24,7 @@ from iem_xp.threads import few_threads
 
 UPDATES = 30
 RUNS = 7
+PAPER = ("--preset", "paper", "--fit", "whole")
 
 
 def milliseconds_per_update(images: np.ndarray) -> float:
@@ -68,7 +69,7 @@ def peak_megabytes(images: int, batch_size: int) -> float:
             "import resource, sys; from iem_xp_cli.main import cli; cli(sys.argv[1:], standalone_mode=False);"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
-        command = [sys.executable, "-c", code, "segment", folder, *options]
+        command = [sys.executable, "-c", code, "segment", *PAPER, folder, *options]
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return int(out.splitlines()[-1]) / 1024
 

@@ -49,7 +49,8 @@ def make_images(folder: Path, rng: np.random.Generator) -> None:
 
 def segment(images: Path, run: Path, *options: str) -> dict[str, Any]:
     """Run the command, and return its summary."""
-    command = [PROGRAM, "segment", images, "-o", run, "--size", "64", "--engine", "fused", "--json", *options]
+    command = [PROGRAM, "segment", images, "-o", run, "--preset", "paper", "--fit", "whole", "--size", "64"]
+    command += ["--engine", "fused", "--json", *options]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 

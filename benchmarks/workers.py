@@ -29,7 +29,7 @@ def segment(*commands: tuple[list[Path], int]) -> float:
             listed.write_text("\n".join(map(str, files)))
             program = Path(sys.executable).with_name("iem-xp")
             options = ["-o", f"{folder}/{i}", "--engine", "fused", "--workers", str(workers), "--json"]
-            command = [program, "segment", listed, *options]
+            command = [program, "segment", "--preset", "paper", "--fit", "whole", listed, *options]
             running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
         return max(float(json.loads(process.communicate()[0])["seconds"]) for process in running)
 
