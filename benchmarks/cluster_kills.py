@@ -33,7 +33,8 @@ BETWEEN = 3
 
 PROGRAM = Path(sys.executable).with_name("iem-xp")
 ROWS = (
-    "path, status, error, width, height, mask, init_side, inpainting_error, updates, foreground_share, notes"
+    "path, status, error, width, height, mask, init_side, inpainting_error, updates, information,"
+    " foreground_share, notes"
 )
 
 
