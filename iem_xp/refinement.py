@@ -49,7 +49,7 @@ class Refinement:
     Attributes
     ----------
     top : int
-        Labels to select, those of highest inpainting error.
+        Labels to select: the best masks, as `Run.ranked` orders them.
     curation : Curation
         Which masks may be labels.
     trainer : str

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from folders import PAPER
 from iem_xp.images import encode_mask
 from iem_xp_cli.main import cli
 
@@ -44,7 +43,7 @@ def put_images(rng: np.random.Generator, count: int) -> None:
 def test_images_become_masks_labels_a_network_and_masks_again(here: Path, rng: np.random.Generator) -> None:
     pytest.importorskip("iem_xp_keras.trainer", reason="Keras or its backend is not installed")
     put_images(rng, 6)
-    segmented = summary("segment", *PAPER, "photos", "--size", "32", "--iterations", "20", "--device", "cpu")
+    segmented = summary("segment", "photos", "--size", "32", "--iterations", "20", "--device", "cpu")
     assert segmented["done"] == 6
 
     refined = summary("refine", "--top", "4", *TINY, "--probabilities", "--device", "cpu")

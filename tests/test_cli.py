@@ -104,8 +104,8 @@ def query(statement: str, folder: str = "iem-run") -> list[tuple[Any, ...]]:
 
 
 ROWS = (
-    "SELECT path, status, error, width, height, init_side, inpainting_error, updates, foreground_share "
-    "FROM images ORDER BY path"
+    "SELECT path, status, error, width, height, init_side, inpainting_error, updates, information, "
+    "foreground_share FROM images ORDER BY path"
 )
 
 

@@ -55,7 +55,8 @@ PROGRAM = Path(sys.executable).with_name("iem-xp")
 QUICK = ("--iterations", "6", "--size", "32", "--device", "cpu")
 SETTINGS = Settings(IEMConfig(iterations=6), size=32)
 ROWS = (
-    "path, status, error, width, height, mask, init_side, inpainting_error, updates, foreground_share, notes"
+    "path, status, error, width, height, mask, init_side, inpainting_error, updates, information,"
+    " foreground_share, notes"
 )
 QUIET = {
     "threads_per_worker": 1,
@@ -220,12 +221,12 @@ def test_however_workers_die_each_image_is_done_once_but_those_that_kill(seed: i
 @pytest.mark.parametrize("shape", [(5, 7), (8, 16)])
 def test_a_mask_is_the_same_after_its_way(rng: np.random.Generator, shape: tuple[int, int]) -> None:
     mask = rng.random(shape) < 0.5
-    found = Found(made_up(1)[0], candidates=[Candidate(44, mask, np.float32(0.1), np.int64(3))])
+    found = Found(made_up(1)[0], candidates=[Candidate(44, mask, np.float32(0.1), np.int64(3), 0.5)])
     sent = packed(found)
     (candidate,) = unpacked(sent).candidates
     assert candidate.mask.dtype == np.bool_
     np.testing.assert_array_equal(candidate.mask, mask)
-    assert candidate[2:4] == (np.float32(0.1), 3)
+    assert candidate[2:5] == (np.float32(0.1), 3, 0.5)
     assert len(sent.candidates[0].mask.bits) == -(-mask.size // 8)
 
 
@@ -408,6 +409,16 @@ def test_a_cluster_makes_the_run_that_one_process_makes(photos: Path) -> None:
         assert run.get_meta("engines") == [plain["engine"]]
     again = summary("photos", "-o", "cluster", "--cluster", "local:1")
     assert (again["skipped"], again["done"], again["failed"]) == (40, 0, 1)
+
+
+@needs_distributed
+def test_so_it_does_where_each_image_has_its_own_square(photos: Path, in_process: Any) -> None:
+    best = ("--preset", "best", "--limit", "6")
+    summary("photos", *best, "-o", "plain", status=0)
+    summary("photos", *best, "-o", "cluster", "--cluster", in_process.scheduler_address, status=0)
+    assert len(masks("plain")) == 6
+    assert masks("cluster") == masks("plain")
+    assert rows("cluster") == rows("plain")
 
 
 @needs_distributed

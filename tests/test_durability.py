@@ -161,7 +161,7 @@ def test_the_mask_comes_after_its_pictures(tmp_path: Path, monkeypatch: pytest.M
     with Run.create(tmp_path / "run", CONFIGURATION) as run:
         (source,) = run.admit([Source(Path("/images/a.jpg"), "a.png")])
         recorder = Recorder(run, SETTINGS, ["probability"])
-        candidate = Candidate(0, SQUARES[44], 0.1, 0, np.zeros((16, 16), np.uint8))
+        candidate = Candidate(0, SQUARES[44], 0.1, 0, 0.0, np.zeros((16, 16), np.uint8))
         with recorder as writer:
             writer.write(Entry(source, 16, 16, 0.1), candidate)
     assert written == ["probabilities", "masks"]

@@ -61,7 +61,7 @@ def rows(folder: str) -> list[tuple[Any, ...]]:
     database = sqlite3.connect(Path(folder, "run.sqlite"))
     found = database.execute(
         "SELECT path, status, error, mask, width, height, init_side, inpainting_error, updates,"
-        " foreground_share, notes FROM images ORDER BY path"
+        " information, foreground_share, notes FROM images ORDER BY path"
     ).fetchall()
     database.close()
     return found

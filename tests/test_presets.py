@@ -57,6 +57,12 @@ def labels(folder: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def rows(folder: str) -> list[tuple[Any, ...]]:
+    columns = "path, mask, init_side, inpainting_error, updates, information, foreground_share"
+    with sqlite3.connect(f"{folder}/run.sqlite") as database:
+        return database.execute(f"SELECT {columns} FROM images ORDER BY path").fetchall()
+
+
 def as_stored(settings: dict[str, Any]) -> Any:
     return json.loads(json.dumps(settings))
 
@@ -86,6 +92,26 @@ def test_an_option_wins_over_the_preset_that_nobody_named() -> None:
     segment("--no-cut", "--iterations", "2", *QUICK)
     changed = {"cut": False, "iterations": 2, "size": 32}
     assert configuration() == as_stored({**PRESETS["best"].as_dict(), **changed})
+
+
+def test_standard_input_gives_the_mask_that_a_run_has() -> None:
+    segment(*QUICK)
+    mask = Path("iem-run/masks/coffee.png").read_bytes()
+    piped = CliRunner().invoke(cli, ["segment", "-", *QUICK], input=Path("photos/coffee.png").read_bytes())
+    assert (piped.exit_code, piped.stdout_bytes) == (0, mask)
+
+
+def test_parts_are_merged_to_the_run_of_one_command() -> None:
+    segment(*QUICK, "-o", "whole")
+    parts = [f"part-{i}" for i in (1, 2)]
+    for i, part in enumerate(parts, start=1):
+        segment(*QUICK, "--shard", f"{i}/2", "-o", part)
+    run("merge", *parts, "-o", "merged")
+    assert len(rows("whole")) == len(NAMES)
+    assert rows("merged") == rows("whole")
+    for name in NAMES:
+        mask = Path("whole/masks", f"{name}.png").read_bytes()
+        assert Path("merged/masks", f"{name}.png").read_bytes() == mask
 
 
 @pytest.mark.parametrize(("preset", "by"), [("best", "information"), ("paper", "inpainting_error")])

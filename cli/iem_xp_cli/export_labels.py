@@ -63,9 +63,9 @@ def command(
     """Write the best masks of a run, with their images, as labels to train on.
 
     RUN is a folder that `iem-xp segment` made, by default iem-run; its best masks are those of highest
-    inpainting error. The labels are images.npy, masks.npy,
-    labels.csv and meta.json, which docs/labels.md describes. The next best takes the place of an image that
-    cannot be read any more, or whose mask is left out.
+    information, or of highest inpainting error if that chose their initial squares. The labels are
+    images.npy, masks.npy, labels.csv and meta.json, which docs/labels.md describes. The next best takes the
+    place of an image that cannot be read any more, or whose mask is left out.
 
     Exit status: 0 all well, 1 some images cannot be read or the disk is full, 2 wrong usage, 130 interrupted.
     """
