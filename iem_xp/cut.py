@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from array_api_compat import array_namespace, device
 
-from iem_xp.arrays import Array
+from iem_xp.arrays import Array, compiled
 from iem_xp.config import REFERENCE_SIDE
 from iem_xp.marginals import count, log_ratio
 from iem_xp.palette import Palette
@@ -55,20 +55,37 @@ Minimise = Callable[[Energy, Array], Array]
 
 def minimise(energy: Energy, start: Array) -> Array:
     """The relaxed mask of least energy, about: floating (N, P) in [0, 1], from `start`, of the same kind."""
-    xp = array_namespace(start)
-    relaxed = ahead = start
-    flow = [xp.zeros_like(start) for _ in energy.offsets]
+    gain, edges, least, most, offsets = energy
+    advance = compiled(_advance, start) or _advance
+    relaxed, ahead, flow = start, start, [array_namespace(start).zeros_like(start) for _ in offsets]
     for _ in range(STEPS):
-        push = energy.gain
-        for k, offset in enumerate(energy.offsets):
-            most = energy.edges[:, k, :]
-            rise = xp.roll(ahead, -offset, axis=1) - ahead
-            flow[k] = xp.minimum(xp.maximum(flow[k] + DUAL_STEP * rise, -most), most)
-            push = push + flow[k] - xp.roll(flow[k], offset, axis=1)
-        before = relaxed
-        relaxed = xp.minimum(xp.maximum(before + PRIMAL_STEP * push, energy.least), energy.most)
-        ahead = 2 * relaxed - before
+        relaxed, ahead, flow = advance(offsets, gain, edges, least, most, relaxed, ahead, flow)
     return relaxed
+
+
+def _advance(
+    offsets: tuple[int, ...],
+    gain: Array,
+    edges: Array,
+    least: Array,
+    most: Array,
+    relaxed: Array,
+    ahead: Array,
+    flow: list[Array],
+) -> tuple[Array, Array, list[Array]]:
+    """The relaxed mask, where it is heading, and the flow to neighbours, 4 of (N, P), after a step.
+
+    `flow` is changed, lest twice as many be in memory.
+    """
+    xp = array_namespace(relaxed)
+    push = gain
+    for k, offset in enumerate(offsets):
+        bound = edges[:, k, :]
+        rise = xp.roll(ahead, -offset, axis=1) - ahead
+        flow[k] = xp.minimum(xp.maximum(flow[k] + DUAL_STEP * rise, -bound), bound)
+        push = push + flow[k] - xp.roll(flow[k], offset, axis=1)
+    moved = xp.minimum(xp.maximum(relaxed + PRIMAL_STEP * push, least), most)
+    return moved, 2 * moved - relaxed, flow
 
 
 def cut(

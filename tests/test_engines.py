@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 import scenes
@@ -111,6 +112,31 @@ def test_work_is_counted_in_pixels_squares_and_updates(rng, automatic, kernel):
     engines.solve(images, [*starts, *starts], CONFIG)
     assert automatic.work == engines.estimate_work(2 * images[..., 0].size, CONFIG) > 0
     assert kernel.starts == 0
+
+
+def test_a_cut_counts_as_work_once_for_each_mask_that_is_cut():
+    def work(**fields):
+        return engines.estimate_work(10**6, IEMConfig(**{"iterations": 10, "init_sides": (44, 78), **fields}))
+
+    after_choice, of_every_start = (
+        work(cut=True, choose=choose) - work() for choose in ("information", "dataset")
+    )
+    assert 0 < 2 * after_choice == pytest.approx(of_every_start)
+    assert work(cut=True, iterations=0) > work(iterations=0) == 0
+
+
+@pytest.mark.parametrize("engine", ["array", "fused"])
+def test_log_odds_of_any_precision_are_taken_in_float32(rng, engine):
+    images, starts = batch(rng)
+    config = IEMConfig(iterations=4, colour_weight=1e-3, cut=True)
+    odds = rng.normal(size=images.shape[:3])
+    found = [
+        engines.solve(images, starts, config, engine, prior=odds.astype(dtype))
+        for dtype in (np.float32, np.float64)
+    ]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one.masks, other.masks)
+        np.testing.assert_array_equal(one.inpainting_error, other.inpainting_error)
 
 
 def test_a_little_work_does_not_import_numba():

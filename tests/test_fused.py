@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -145,8 +146,11 @@ def test_no_index_is_out_of_bounds(tmp_path):
     """In sizes and with filters that make bands, rounded up, long beside the rows; checked by Numba."""
     code = """if True:
         import itertools
+        from dataclasses import replace
         import numpy as np
         from iem_xp import IEMConfig, fused
+        from iem_xp.fused import cutting
+        cutting.STEPS = 2
         rng = np.random.default_rng(20210621)
         filters = [(1, 1, 1), (3, 1, 1), (7, 2, 1), (11, 2, 1), (45, 1, 1), (3, 1, 3), (1, 1, 200)]
         widths = (1, 2, 41, 42, 44, 46, 47, 50, 64, 105)
@@ -154,10 +158,103 @@ def test_no_index_is_out_of_bounds(tmp_path):
             config = IEMConfig(2, kernel_size=size, sigma=1000.0, repeats=repeats, scale_factor=scale)
             image = rng.random((1, height, width, 2), dtype=np.float32)
             fused.solve(image, [rng.random((1, height, width)) < 0.5], config)
+        best = replace(IEMConfig.preset("best"), iterations=2, colour_space="rgb", colours=256)
+        for height, width in itertools.product((1, 2, 17), widths):
+            image = rng.random((1, height, width, 2), dtype=np.float32)
+            for config in (best, replace(best, colour_weight=0)):
+                fused.solve(image, [rng.random((1, height, width)) < 0.5], config, prior=image[..., 0])
     """
     env = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# Colour marginals, the choice for each image, and the cut
+
+BEST = IEMConfig.preset("best")
+BEYOND = {
+    "best": BEST,
+    "in RGB": replace(BEST, colour_space="rgb"),
+    "a start for all": replace(BEST, choose="dataset"),
+    "by error": replace(BEST, choose="image"),
+    "marginals alone": IEMConfig(colour_weight=1e-3, colours=7, iterations=12),
+    "information alone": IEMConfig(choose="information", iterations=12),
+    "cut alone": IEMConfig(cut=True, iterations=12),
+    "CIELAB alone": IEMConfig(colour_space="lab", iterations=12),
+    "most colours": replace(BEST, colours=256),
+}
+
+
+def assert_same_ascents(ours, theirs):
+    """Ascents of two engines are the same, but for what float32 rounds."""
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one.masks, other.masks)
+        np.testing.assert_array_equal(one.start, other.start)
+        np.testing.assert_allclose(one.inpainting_error, other.inpainting_error, rtol=1e-5)
+        np.testing.assert_allclose(one.information, other.information, atol=2e-6)
+        assert one.information.dtype == other.information.dtype == np.float32
+
+
+@pytest.mark.parametrize("with_prior", [False, True], ids=["", "prior"])
+@pytest.mark.parametrize("config", BEYOND.values(), ids=BEYOND)
+def test_everything_beyond_the_paper_is_that_of_the_array_engine(rng, monkeypatch, config, with_prior):
+    monkeypatch.setattr("iem_xp.cut.STEPS", 40)
+    monkeypatch.setattr("iem_xp.fused.cutting.STEPS", 40)
+    images = scenes.images(rng, 3, 31, 44)
+    wanted = np.where(np.arange(44) < 20, -6, 6)
+    prior = (rng.normal(0, 2, (3, 31, 44)) + wanted).astype(np.float32) if with_prior else None
+    starts = [solver.centred_square(images, side) for side in (48, 90)]
+    ours = fused.solve(images, starts, config, prior=prior)
+    theirs = solver.solve(images, starts, config, prior=prior)
+    assert len(ours) == (2 if config.choose == "dataset" else 1)
+    assert_same_ascents(ours, theirs)
+    if with_prior and (config.cut or config.colour_weight):
+        assert any(
+            (with_.masks != without.masks).any()
+            for with_, without in zip(ours, fused.solve(images, starts, config), strict=True)
+        )
+
+
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [((1, 1), 3), ((1, 40), 3), ((40, 1), 3), ((2, 3), 3), ((33, 65), 1), ((20, 29), 5)],
+    ids=str,
+)
+def test_the_best_masks_of_every_size_are_those_of_the_array_engine(rng, monkeypatch, size, channels):
+    monkeypatch.setattr("iem_xp.cut.STEPS", 40)
+    monkeypatch.setattr("iem_xp.fused.cutting.STEPS", 40)
+    config = replace(BEST, colour_space="lab" if channels == 3 else "rgb", iterations=3)
+    images = scenes.images(rng, 2, *size, channels)
+    starts = [np.stack([scenes.mask(rng, *size) for _ in images]) for _ in range(2)]
+    assert_same_ascents(fused.solve(images, starts, config), solver.solve(images, starts, config))
+
+
+def test_photographs_get_the_array_engine_s_best_masks(photographs):
+    some = photographs[:2]
+    starts = [solver.centred_square(some, side) for side in BEST.init_sides]
+    assert_same_ascents(fused.solve(some, starts, BEST), solver.solve(some, starts, BEST))
+
+
+def test_one_update_with_colour_marginals_is_the_literal_one(rng):
+    images = scenes.images(rng, 10, 26, 31)
+    start = np.stack([scenes.mask(rng, 26, 31) for _ in images])
+    config = IEMConfig(iterations=1, colour_weight=1e-3, colours=9)
+    (ours,) = fused.solve(images, [start], config)
+    codes = solver.Scene.of_images(images, config).palette.codes.reshape(start.shape)
+    for image, mask, code, found in zip(images, start.astype(float), codes, ours.masks, strict=True):
+        code = np.unique(code, return_inverse=True)[1].reshape(code.shape)
+        np.testing.assert_array_equal(found, oracle.update(oracle.colours(image), mask, config, code) == 1)
+
+
+def test_one_searcher_takes_nothing_from_one_image_to_the_next(rng):
+    images = scenes.images(rng, 3)
+    starts = [solver.centred_square(images, 60)]
+    together = fused.solve(images, starts, BEST, workers=1)
+    alone = [fused.solve(images[i : i + 1], [starts[0][i : i + 1]], BEST)[0] for i in range(3)]
+    for i, one in enumerate(alone):
+        for of_one, of_all in zip(one, together[0], strict=True):
+            np.testing.assert_array_equal(of_one[0], of_all[i])
 
 
 # The threads, and what is handed over

@@ -1,6 +1,7 @@
 """The CUDA kernels: compiled for GPUs, and computed by the host, beside the array code."""
 
 import ctypes
+from dataclasses import replace
 from importlib import metadata, resources
 
 import numpy as np
@@ -11,7 +12,7 @@ from counting import Library, launches, plane_passes
 from hostcuda import COMPILER, CudaLibrary, kernels_of
 from iem_xp import IEMConfig, kernels, segment, terms
 from iem_xp.layout import to_colours
-from iem_xp.solver import ascend, centred_square, update
+from iem_xp.solver import ascend, centred_square, solve, update
 from iem_xp.terms import Scene, add_up
 
 on_the_host = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
@@ -26,6 +27,7 @@ CONFIGS = {
     "large epsilon": IEMConfig(epsilon=1e-2, regularization=0.1),
     "three passes": IEMConfig(repeats=3, kernel_size=7, sigma=3.0),
     "scale 2": IEMConfig(scale_factor=2, kernel_size=7, sigma=2.5),
+    "colour marginals": IEMConfig(colour_weight=1e-3, colours=9),
 }
 SIZES = [(24, 20, 3), (40, 33, 1), (9, 31, 5), (1, 12, 3), (12, 1, 2), (1, 1, 3), (2, 2, 4)]
 
@@ -76,7 +78,7 @@ def test_nvidias_compiler_finds_a_mistake(nvrtc):
 
 
 def scene_of(library, images, config):
-    return Scene.of(to_colours(library.asarray(images)), config)
+    return Scene.of_images(library.asarray(images), config)
 
 
 def update_on(library, images, masks, config):
@@ -125,6 +127,21 @@ def test_a_search_ends_at_the_masks_of_numpy(rng, choice):
     np.testing.assert_array_equal(result.masks.values, expected.masks)
     np.testing.assert_array_equal(result.updates.values, expected.updates)
     np.testing.assert_allclose(result.inpainting_error.values, expected.inpainting_error, rtol=1e-5)
+
+
+@on_the_host
+@pytest.mark.parametrize("choice", ["information", "dataset"])
+def test_the_best_masks_are_those_of_numpy(rng, monkeypatch, choice):
+    monkeypatch.setattr("iem_xp.cut.STEPS", 10)
+    images, prior = scenes.images(rng, 4), rng.normal(size=(4, 24, 20)).astype(np.float32)
+    config = replace(IEMConfig.preset("best"), choose=choice)
+    ours = CudaLibrary()
+    found = solve(ours.asarray(images), (48, 72), config, prior=ours.asarray(prior))
+    for one, other in zip(found, solve(images, (48, 72), config, prior=prior), strict=True):
+        np.testing.assert_array_equal(one.masks.values, other.masks)
+        np.testing.assert_array_equal(one.start.values, other.start)
+        np.testing.assert_allclose(one.information.values, other.information, atol=1e-6)
+        np.testing.assert_allclose(one.inpainting_error.values, other.inpainting_error, rtol=1e-5)
 
 
 @on_the_host

@@ -257,6 +257,19 @@ def test_the_highest_error_wins_and_of_equals_the_first(backend, errors, dataset
         np.testing.assert_array_equal(masks[:, 0, :] @ [1, 2], winners)
 
 
+def test_the_best_preset_finds_the_object(backend, rng, monkeypatch):
+    monkeypatch.setattr("iem_xp.cut.STEPS", 30)
+    rows, columns = np.mgrid[:24, :20]
+    truth = ((rows - 11) / 7) ** 2 + ((columns - 11) / 5) ** 2 < 1
+    paint = np.array([(60, 90, 120), (200, 120, 70)])[truth.astype(int)]
+    images = np.clip(paint + rng.normal(0, 12, (2, 24, 20, 3)), 0, 255).astype(np.uint8)
+    result = segment(backend.asarray(images), IEMConfig.preset("best"))
+    masks = backend.to_numpy(result.masks)
+    for mask in masks:
+        assert np.sum(mask & truth) / np.sum(mask | truth) > 0.95
+    check_contract(type(result)(**{name: backend.to_numpy(a) for name, a in vars(result).items()}), 2, 24, 20)
+
+
 def test_the_choice_is_among_the_ascents_of_each_square(rng):
     images = scenes.images(rng, 5)
     alone = {side: segment(images, IEMConfig(iterations=10, init_sides=side)) for side in (44, 78, 92)}

@@ -88,9 +88,25 @@ def test_an_update_is_compiled_once_for_all_configurations_that_do_not_change_it
         jax.numpy.asarray(array) for array in (scenes.images(rng, 1, 7, 13), np.ones((1, 7, 13)))
     )
     common = {"iterations": 2, "init_sides": (44,), "choose": "dataset"}
-    for other in ({}, {"iterations": 3}, {"init_sides": (78, 92)}, {"choose": "image"}, {"smooth": False}):
+    same = {"iterations": 3}, {"init_sides": (78, 92)}, {"choose": "image"}, {"cut": True}, {"colours": 8}
+    for other in ({}, *same, {"smooth": False}):
         solver.ascend(scene_of(images, IEMConfig(**{**common, **other})), masks > 0)
     assert len(traced) == 2  # the first, and the one without smoothing
+
+
+def test_an_ascent_with_colour_marginals_is_the_literal_one_where_updates_are_compiled_too(backend, rng):
+    config = IEMConfig(iterations=6, colour_weight=1e-3, colours=9)
+    images = scenes.images(rng, 2)
+    scene = Scene.of_images(backend.asarray(images), config)
+    result = solver.ascend(scene, solver.centred_square(backend.asarray(images), 78), 5)
+    codes = backend.to_numpy(scene.palette.codes).reshape(2, 24, 20)
+    np.testing.assert_array_equal(backend.to_numpy(result.start), [5, 5])
+    for i, (image, code) in enumerate(zip(images, codes, strict=True)):
+        code = np.unique(code, return_inverse=True)[1].reshape(code.shape)
+        expected = oracle.ascend(oracle.colours(image), oracle.square(24, 20, 78), config, code)
+        np.testing.assert_array_equal(backend.to_numpy(result.masks)[i], expected)
+        share = oracle.information(expected, code)
+        assert backend.to_numpy(result.information)[i] == pytest.approx(share, abs=1e-5)
 
 
 # Retirement
@@ -108,6 +124,20 @@ def test_retired_images_have_the_masks_of_all_updates(rng, dtype):
         np.testing.assert_array_equal(result.masks, masks, err_msg=f"{iterations} updates")
         retired = max(retired, np.sum(result.updates < iterations))
     assert retired == 12  # or this test would show nothing
+
+
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_retired_images_have_the_masks_of_all_updates_where_colours_count(rng, with_prior):
+    images = scenes.images(rng, 10)
+    prior = rng.normal(size=(10, 24, 20)).astype(np.float32) if with_prior else None
+    start = solver.centred_square(images, 78)
+    for iterations in (29, 30, 36):
+        config = IEMConfig(iterations=iterations, colour_weight=3e-4, colour_space="lab")
+        scene = Scene.of_images(images, config, prior=prior)
+        result = solver.ascend(scene, start)
+        np.testing.assert_array_equal(result.masks, plain(scene, start, iterations))
+        left = [len(set(result.updates.tolist())), np.sum(result.updates < iterations)]
+    assert min(left) > 1  # some left the batch, with their colours, before others
 
 
 @given(

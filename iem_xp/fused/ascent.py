@@ -101,7 +101,8 @@ class Workspace:
         """
         channels, height, width = colours.shape
         self._planes.X.reshape(channels, -1)[:, : height * width] = colours.reshape(channels, -1)
-        self._marginals.codes[: height * width] = 0 if codes is None else codes
+        counted = codes is not None and self._config.colour_weight > 0  # or there is room for one colour only
+        self._marginals.codes[: height * width] = codes if counted else 0
         self._marginals.evidence[: height * width] = 0 if evidence is None else evidence.ravel()
         words = np.stack([pack(mask) for mask in masks])
         errors = np.zeros(len(masks), dtype=np.float32)
