@@ -47,6 +47,10 @@ class IEMConfig:
     epsilon : float
         Weight of a region's mean colour in every prediction (eq. 7), >= 1e-30. Part of the model: beyond the
         filter's support, the prediction *is* that mean.
+    boundary_only : bool
+        Whether only pixels at the mask's boundary may change (eq. 10).
+    smooth : bool
+        Whether every update ends with a 3 x 3 majority smoothing.
     colour_space : {"rgb", "lab"}
         Where colours are compared: as they are (the paper), or in CIELAB, for images of three channels.
     colour_weight : float
@@ -55,10 +59,6 @@ class IEMConfig:
         Size of the palette that marginals count, 1 to 256.
     cut : bool
         Whether each mask ends with a cut along the image's edges near its boundary (`iem_xp.cut`).
-    boundary_only : bool
-        Whether only pixels at the mask's boundary may change (eq. 10).
-    smooth : bool
-        Whether every update ends with a 3 x 3 majority smoothing.
 
     Raises
     ------
@@ -75,12 +75,12 @@ class IEMConfig:
     scale_factor: int = 1
     regularization: float = 1e-3
     epsilon: float = 1e-8
+    boundary_only: bool = True
+    smooth: bool = True
     colour_space: Space = "rgb"
     colour_weight: float = 0.0
     colours: int = 32
     cut: bool = False
-    boundary_only: bool = True
-    smooth: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (

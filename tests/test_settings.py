@@ -62,7 +62,7 @@ def test_a_file_sets_every_setting(file: Path) -> None:
         "colours = 8\ncut = true\nboundary_only = false\nsmooth = false\n"
         "size = 50\nfit = 'crop'\n"
     )
-    config = IEMConfig(7, (10,), "image", 5, 1.0, 3, 2, 0.0, 1e-6, "lab", 0.5, 8, True, False, False)
+    config = IEMConfig(7, (10,), "image", 5, 1.0, 3, 2, 0.0, 1e-6, False, False, "lab", 0.5, 8, True)
     values = read_settings(file)
     assert set(values) == set(Settings().as_dict())
     assert Settings().updated(values) == Settings(config, size=50, fit="crop")

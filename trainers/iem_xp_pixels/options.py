@@ -17,7 +17,8 @@ class Options:
     epochs : int
         Passes over the drawn pixels, >= 1.
     pixels : int
-        How many are drawn of each image, >= 1; fewer where there are many images (`training.MOST_PIXELS`).
+        How many are drawn of each image, >= 1. Of more images than `training.MOST_PIXELS` allows at this
+        number, some are drawn.
     width : int
         Units of each of the two hidden layers, >= 1.
     learning_rate : float

@@ -16,7 +16,10 @@ Progress = Callable[[int, int, Mapping[str, float]], object]
 """Called with epochs done, of how many, and figures such as ``{"loss": 0.3}``."""
 
 MOST_PIXELS = 300_000
-"""Pixels to learn from, in all: what bounds memory and time, however many labels there are."""
+"""Pixels to learn from, in all: what bounds memory and time, however many labels there are.
+
+Beyond it, labels are left out rather than pixels of each, since it takes some to doubt a label.
+"""
 
 BATCH = 512
 """Pixels of an update; fewer, so that an epoch of few pixels has `UPDATES` too."""
@@ -47,11 +50,13 @@ def draw_pixels(
     Returns
     -------
     float32 (L, P, F), bool (L, P)
-        Of P pixels of L labels; L is K, and P as the options say, unless that were above `MOST_PIXELS`.
+        Of P pixels, as many as the options say, of L labels: all, or as many as `MOST_PIXELS` allows.
     """
     rng = np.random.default_rng((options.seed, _PIXELS))
-    shown = range(len(images)) if len(images) <= MOST_PIXELS else rng.choice(len(images), MOST_PIXELS, False)
-    count = min(options.pixels, MOST_PIXELS // len(shown), masks[0].size)
+    count = min(options.pixels, masks[0].size, MOST_PIXELS)
+    most = MOST_PIXELS // count
+    every_label = len(images) <= most
+    shown = range(len(images)) if every_label else np.sort(rng.choice(len(images), most, replace=False))
     features, sides = [], []
     for index in shown:
         chosen = rng.choice(masks[index].size, count, replace=False)
