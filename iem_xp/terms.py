@@ -180,11 +180,14 @@ def inpainting_error(sums: Sums, inpainting: Inpainting) -> Array:
 
 
 def objective(scene: Scene, sums: Sums, inpainting: Inpainting) -> Array:
-    """L_IEM = L_inp - lambda (sigma(M) + sigma(M')) (eq. 11), shape (N,); plus the colour marginals' part."""
+    """L_IEM = L_inp - lambda (sigma(M) + sigma(M')) (eq. 11), shape (N,); and the part of `evidence`."""
     value = inpainting_error(sums, inpainting) - scene.config.regularization * diversity(scene, sums)
     if scene.palette is None or not scene.config.colour_weight:
         return value
     likelihood = log_likelihood(*count(sums.masks, scene.palette), value.dtype)
+    if scene.prior is not None:
+        xp = array_namespace(value)
+        likelihood = likelihood + xp.sum(xp.where(sums.masks, scene.prior, 0), axis=(1, 2), dtype=value.dtype)
     return value + scene.config.colour_weight * likelihood
 
 

@@ -113,9 +113,9 @@ def find_limit(config: IEMConfig) -> str | None:
 
 def is_compiled() -> bool:
     """Whether the engine starts without being compiled, as it was before on this machine."""
-    from iem_xp.fused import ascent, compiling
+    from iem_xp.fused import ascent, compiling, cutting
 
-    return compiling.is_kept(ascent.ascend)
+    return compiling.is_kept(ascent.ascend) and compiling.is_kept(cutting.run)
 
 
 def find_folder() -> str | None:
