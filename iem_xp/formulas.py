@@ -27,7 +27,7 @@ def inpaint(images: Array, masks: Array, config: IEMConfig | None = None) -> Arr
     Returns
     -------
     floating array (N, H, W, C)
-        In [0, 1], in the images' own channels whatever the `colour_space`; float64 for float64 images, float32
+        In [0, 1], in the channels of the images whatever `colour_space`; float64 for float64 images, float32
         otherwise. Where a region is empty, the other one is predicted as mid-grey.
 
     Raises
