@@ -52,11 +52,12 @@ class IEMConfig:
     smooth : bool
         Whether every update ends with a 3 x 3 majority smoothing.
     colour_space : {"rgb", "lab"}
-        Where colours are compared: as they are (the paper), or in CIELAB, for images of three channels.
+        Where colours are compared: as they are (the paper), or in CIELAB, for one channel or three.
     colour_weight : float
-        Weight of the regions' colour marginals (`iem_xp.marginals`), >= 0; 0 is the paper's equation 4.
+        Weight of the regions' colour marginals (`iem_xp.marginals`), >= 0; 0 is the paper's equation 4. They
+        add up over pixels, and the inpainting error is a mean: in larger images the same weight counts more.
     colours : int
-        Size of the palette that marginals count, 1 to 256.
+        Most colours of the palette that marginals count, 1 to 256.
     cut : bool
         Whether each mask ends with a cut along the image's edges near its boundary (`iem_xp.cut`).
 
@@ -125,6 +126,8 @@ class IEMConfig:
     @classmethod
     def preset(cls, name: str) -> IEMConfig:
         """Numbers by name: "paper", the defaults, or "best", with the colour marginals and the cut.
+
+        "best" is for images of one channel or three, "paper" for any; `dataclasses.replace` changes numbers.
 
         Raises
         ------

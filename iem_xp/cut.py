@@ -4,12 +4,12 @@ Of all masks that are M at a distance from its boundary, the one is sought that 
 
     sum_p M_p r_p - GAMMA sum_pq w_pq |M_p - M_q| ,   w_pq = exp(-d_pq / (2 mean d)) / |p - q| ,
 
-over the 8 neighbours q of each pixel p, where d is the squared distance of their colours, and r the log ratio
-of the regions' colours (`iem_xp.marginals`) plus the prior. It is a minimum cut (Boykov and Jolly 2001) with
-the weights of GrabCut (Rother, Kolmogorov and Blake 2004), a palette for its Gaussians and a band for its
-rectangle. With M relaxed to [0, 1] it is convex, and its solution, cut at one half, as good: that is found by
-the primal-dual method of Chambolle and Pock (2011), a few array operations a step. Colours and band are then
-those of the new mask, and so on.
+over pairs of neighbours, of which a pixel has 8, where d is the squared distance of their colours, and r the
+log ratio of the regions' colours (`iem_xp.marginals`) plus the prior. It is a minimum cut (Boykov and Jolly
+2001) with the weights of GrabCut (Rother, Kolmogorov and Blake 2004), a palette for its Gaussians and a band
+for its rectangle. With M relaxed to [0, 1] it is convex, and its solution, cut at one half, as good: that is
+approached by the primal-dual method of Chambolle and Pock (2011), a few array operations a step. Colours and
+band are then those of the new mask, and so on.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ INWARDS, OUTWARDS = 8, 14
 """How far the boundary may move in a round, in pixels at a shorter side of 128."""
 ROUNDS = 3
 STEPS = 200
-"""Of the primal-dual method, in each round."""
+"""Of the primal-dual method, in each round, at a shorter side of 128 and below; of larger images more."""
 
 DUAL_STEP, PRIMAL_STEP = GAMMA / 4, 1 / (4 * GAMMA)
 """Their product may be 1 / 16 at most, for a pixel has eight neighbours; a longer primal step is faster."""
@@ -41,6 +41,7 @@ class Energy(NamedTuple):
 
     `gain` (N, P): r. `edges` (N, 4, P): GAMMA w for each pixel and its neighbour at each of the `offsets`
     (right, below, below right, below left), 0 where that is outside. `least`, `most` (N, P): bounds of M.
+    `steps`: how many are made.
     """
 
     gain: Array
@@ -48,6 +49,7 @@ class Energy(NamedTuple):
     least: Array
     most: Array
     offsets: tuple[int, int, int, int]
+    steps: int
 
 
 Minimise = Callable[[Energy, Array], Array]
@@ -55,10 +57,10 @@ Minimise = Callable[[Energy, Array], Array]
 
 def minimise(energy: Energy, start: Array) -> Array:
     """The relaxed mask of least energy, about: floating (N, P) in [0, 1], from `start`, of the same kind."""
-    gain, edges, least, most, offsets = energy
+    gain, edges, least, most, offsets, steps = energy
     advance = compiled(_advance, start) or _advance
     relaxed, ahead, flow = start, start, [array_namespace(start).zeros_like(start) for _ in offsets]
-    for _ in range(STEPS):
+    for _ in range(steps):
         relaxed, ahead, flow = advance(offsets, gain, edges, least, most, relaxed, ahead, flow)
     return relaxed
 
@@ -111,6 +113,7 @@ def cut(
     xp = array_namespace(colours, masks)
     n, height, width = masks.shape
     offsets = 1, width, width + 1, width - 1
+    steps = max(STEPS, round(STEPS * min(height, width) / REFERENCE_SIDE))  # what is said goes a pixel a step
     edges = GAMMA * _contrast(colours)
     flat = xp.reshape(masks, (n, height * width))
     for _ in range(ROUNDS):
@@ -119,7 +122,7 @@ def cut(
         if prior is not None:
             gain = gain + xp.reshape(prior, flat.shape)
         least, most = (xp.reshape(bound, flat.shape) for bound in _band(masks, colours.dtype))
-        energy = Energy(gain, edges, least, most, offsets)
+        energy = Energy(gain, edges, least, most, offsets, steps)
         found = minimise(energy, xp.astype(flat, colours.dtype)) > 0.5
         divided = xp.any(found, axis=1, keepdims=True) & ~xp.all(found, axis=1, keepdims=True)
         flat = xp.where(divided, found, flat)
@@ -157,17 +160,17 @@ def _band(masks: Array, dtype: object) -> tuple[Array, Array]:
     xp = array_namespace(masks)
     scale = min(masks.shape[1:]) / REFERENCE_SIDE
     inwards, outwards = (max(1, round(reach * scale)) for reach in (INWARDS, OUTWARDS))
-    foreground = xp.astype(masks, dtype)
-    near_background = _widen(1 - foreground, inwards)
-    return 1 - near_background, _widen(foreground, outwards)
+    return xp.astype(~_widen(~masks, inwards), dtype), xp.astype(_widen(masks, outwards), dtype)
 
 
-def _widen(planes: Array, reach: int) -> Array:
-    """1 within `reach` pixels, along rows and columns, of a 1 in planes (N, H, W) of 0 and 1, else 0."""
-    xp = array_namespace(planes)
-
-    def near(length: int) -> Array:
-        places = xp.arange(length, device=device(planes))
-        return xp.astype(xp.abs(places[:, None] - places[None, :]) <= reach, planes.dtype)
-
-    return xp.astype(near(planes.shape[1]) @ planes @ near(planes.shape[2]) > 0.5, planes.dtype)
+def _widen(masks: Array, reach: int) -> Array:
+    """Pixels within `reach` pixels, along rows and columns, of a mask's: (N, H, W)."""
+    xp = array_namespace(masks)
+    for axis in (1, 2):
+        length = masks.shape[axis]
+        up_to = xp.cumulative_sum(xp.astype(masks, xp.int32), axis=axis, dtype=xp.int32, include_initial=True)
+        places = xp.arange(length, device=device(masks))
+        ends = xp.clip(places + reach + 1, 0, length), xp.clip(places - reach, 0, length)
+        above, below = (xp.take(up_to, end, axis=axis) for end in ends)
+        masks = above > below
+    return masks

@@ -51,7 +51,7 @@ def inpainting_error(images: Array, masks: Array, config: IEMConfig | None = Non
     Returns
     -------
     floating array (N,)
-        In units of colours scaled to [-1, 1]; 0 where a region is empty.
+        In units of colours scaled to [-1, 1], or of CIELAB / 50; 0 where a region is empty.
     """
     with exactly(images):
         scene, sums = _add_up(images, masks, config)
@@ -60,6 +60,8 @@ def inpainting_error(images: Array, masks: Array, config: IEMConfig | None = Non
 
 def objective(images: Array, masks: Array, config: IEMConfig | None = None) -> tuple[Array, Array]:
     """L_IEM = L_inp - lambda (sigma(M) + sigma(M')) (eq. 11) and its analytic gradient.
+
+    With a `colour_weight`, that times Lambda(M) of `iem_xp.marginals` is added.
 
     Parameters and errors as for `inpaint`.
 

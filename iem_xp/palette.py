@@ -43,18 +43,20 @@ class Palette(NamedTuple):
 
 
 def to_lab(colours: Array) -> Array:
-    """CIELAB, L* / 50 - 1, a* / 50 and b* / 50, of sRGB colours (N, 3, H, W) in [-1, 1].
+    """CIELAB, L* / 50 - 1, a* / 50 and b* / 50, of sRGB (N, 3, H, W) or greys (N, 1, H, W) in [-1, 1].
 
     Raises
     ------
     ValueError
-        If there are not three channels.
+        If there is another number of channels.
     """
     xp = array_namespace(colours)
+    if colours.shape[1] == 1:
+        colours = xp.concat([colours] * 3, axis=1)
     if colours.shape[1] != 3:
         raise ValueError(
-            f'colour_space "lab" needs images of three channels, not {colours.shape[1]}; '
-            'colour_space="rgb" takes any number'
+            f'colour_space "lab" needs images of one channel or three, not {colours.shape[1]}; '
+            'give images[..., :3] without alpha, or colour_space="rgb" (dataclasses.replace of a preset)'
         )
     srgb = xp.clip((colours + 1) / 2, 0, 1)
     linear = xp.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)

@@ -40,7 +40,7 @@ from iem_xp.threads import usable_cpus
 
 FORMAT_VERSION = 1
 IMAGES, MASKS, TABLE, META = "images.npy", "masks.npy", "labels.csv", "meta.json"
-COLUMNS = ("path", "mask", "inpainting_error", "information", "foreground_share", "init_side")
+COLUMNS = ("path", "mask", "inpainting_error", "foreground_share", "init_side", "information")
 
 
 class LabelError(ValueError):
@@ -128,6 +128,7 @@ def export_labels(
 ) -> Exported:
     """Write the best masks, as `Run.ranked` orders them, with their images, to a folder to train on.
 
+    Masks of no information are left out of a run that ranks by it: empty, full, or of images of one colour.
     The next best takes the place of what cannot be read any more or is left out. What is written depends on
     the run and the arguments alone, memory not on how much it is; `META` is written last, so that a folder
     that has it is complete.
@@ -162,7 +163,8 @@ def export_labels(
     size: int = configuration["size"]
     fit: Fit = "crop" if configuration["fit"] == "crop" else "squash"
     load_formats()
-    read = partial(_read, run.masks, size, fit, curation)
+    informed = configuration.get("choose") == "information"
+    read = partial(_read, run.masks, size, fit, curation, informed)
     with closing(in_order(read, run.ranked(), workers or usable_cpus())) as results:
         exported = _write(folder, size, top, results, advance)
     facts = {
@@ -228,8 +230,12 @@ def _check_place(folder: Path, overwrite: bool) -> None:
         raise LabelError(f"{folder}: {state}; use another -o, or --overwrite to replace them")
 
 
-def _read(masks: Path, size: int, fit: Fit, curation: Curation, ranked: Ranked) -> _Label | Failure | str:
+def _read(
+    masks: Path, size: int, fit: Fit, curation: Curation, informed: bool, ranked: Ranked
+) -> _Label | Failure | str:
     """The label of an image, why it is left out, or why it cannot be read."""
+    if informed and not ranked.information:
+        return "colours explain nothing of the mask"
     try:
         photograph, stamp = read_stamped(ranked.source.path)
         image = photograph.pixels
@@ -278,7 +284,7 @@ def _write(
                 continue
             add_image(result.image)
             add_mask(result.mask)
-            scores = ranked.inpainting_error, ranked.information, result.share, ranked.init_side
+            scores = ranked.inpainting_error, result.share, ranked.init_side, ranked.information
             rows.writerow([*ranked.source[:2], *scores])
             exported.count += 1
             advance(1)

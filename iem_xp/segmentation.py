@@ -27,18 +27,22 @@ class Segmentation:
         True = foreground.
     inpainting_error : float32 array (N,)
         L_inp of each mask (eq. 8): how badly each side is predicted from the other, >= 0. It ranks the
-        masks of a collection.
+        masks of a collection, where there is no `information`.
     init_side : int array (N,)
         Side of the initial square that the mask grew from, as named in the configuration; 0 for given
         initial masks.
     updates : int array (N,)
         Updates after which the final mask was known, since it repeats.
+    information : float32 array (N,)
+        Share of each mask's entropy that the colours explain, in [0, 1] (`iem_xp.marginals`): it ranks masks
+        better. 0 where the configuration does not count colours.
     """
 
     masks: Array
     inpainting_error: Array
     init_side: Array
     updates: Array
+    information: Array
 
 
 def segment(
@@ -143,4 +147,5 @@ def choose(ascents: list[Ascent], sides: tuple[int, ...]) -> Segmentation:
         inpainting_error=xp.astype(chosen.inpainting_error, xp.float32),
         init_side=xp.take(named, chosen.start),
         updates=chosen.updates,
+        information=xp.astype(chosen.information, xp.float32),
     )

@@ -150,7 +150,8 @@ def solve(
     batches : Batches, optional
         Where the work is done, and how much of it at a time; by default where the images are.
     prior : floating array (N, H, W), optional
-        Log odds of the foreground from elsewhere, which join what the colours say of each pixel.
+        Log odds of the foreground from elsewhere, which join what the colours say of each pixel, and so have
+        their weight; in the cut they have it anyway.
 
     Returns
     -------

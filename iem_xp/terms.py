@@ -65,7 +65,7 @@ def observe(images: Array, config: IEMConfig, dtype: Any = None) -> tuple[Array,
     Raises
     ------
     ValueError
-        If they are to be compared in CIELAB and have other than three channels.
+        If they are to be compared in CIELAB and have other than one channel or three.
     """
     colours = to_colours(images, dtype)
     if config.colour_space == "lab":

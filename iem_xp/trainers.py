@@ -25,9 +25,6 @@ GROUP = "iem_xp.trainers"
 
 OURS = "iem-xp"
 
-REFINEMENT = ("rounds", "then_iem")
-"""What a trainer may have defaults for, in a mapping of this name."""
-
 Progress = Callable[[int, int, Mapping[str, float]], object]
 """Takes the steps done, of how many, and figures such as ``{"loss": 0.3}``."""
 
@@ -170,12 +167,20 @@ def refinement_of(name: str) -> dict[str, Any]:
         As by `load_trainer`, and if it has defaults for anything but ``rounds`` and ``then_iem``.
     """
     defaults = getattr(load_trainer(name), "REFINEMENT", {})
-    if not isinstance(defaults, Mapping) or not set(defaults) <= set(REFINEMENT):
+    if not isinstance(defaults, Mapping) or not all(map(_is_choice, defaults.items())):
         raise TrainerError(
-            f"trainer {name}: its REFINEMENT must be a mapping with no keys but {' and '.join(REFINEMENT)}, "
-            f"not {defaults!r}"
+            f"trainer {name}: its REFINEMENT must be a mapping with no keys but rounds, a number above 0, "
+            f"and then_iem, True or False, not {defaults!r}"
         )
     return dict(defaults)
+
+
+def _is_choice(item: tuple[str, Any]) -> bool:
+    """Whether a name and value are a choice of a refinement that a trainer may make."""
+    name, value = item
+    if name == "rounds":
+        return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return name == "then_iem" and isinstance(value, bool)
 
 
 def _find() -> Iterator[tuple[Listed, metadata.EntryPoint]]:

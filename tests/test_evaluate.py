@@ -356,3 +356,8 @@ def test_the_boundary_is_scored_where_it_is_wanted(here: Path) -> None:
     refused = CliRunner().invoke(cli, ["evaluate", "found", "boxes.csv", "--boundary"])
     assert refused.exit_code == 2
     assert "--boundary needs true masks" in refused.stderr
+    mask[0, 0] = 128
+    Image.fromarray(mask).save("true/a.png")
+    ignoring = CliRunner().invoke(cli, ["evaluate", "found", "true", "--boundary"])
+    assert ignoring.exit_code == 1
+    assert "true/a.png: ignores pixels" in ignoring.stderr

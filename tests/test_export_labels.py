@@ -70,7 +70,7 @@ def test_what_is_left_out_is_counted_and_what_fails_is_listed_and_exits_with_1()
     assert result.stdout == "5 labels: labels\n"
     assert "photos/3.png: No such file" in result.stderr
     share = sorted(
-        float(line.split(",")[4]) for line in Path("labels/labels.csv").read_text().splitlines()[1:]
+        float(line.split(",")[3]) for line in Path("labels/labels.csv").read_text().splitlines()[1:]
     )
     bound = f"{(share[0] + share[1]) / 2:.4f}"
     result = export("--top", "5", "-o", "labels", "--min-share", bound, "--overwrite", "--json", status=1)

@@ -149,8 +149,8 @@ def test_no_index_is_out_of_bounds(tmp_path):
         from dataclasses import replace
         import numpy as np
         from iem_xp import IEMConfig, fused
-        from iem_xp.fused import cutting
-        cutting.STEPS = 2
+        from iem_xp import cut
+        cut.STEPS = 2
         rng = np.random.default_rng(20210621)
         filters = [(1, 1, 1), (3, 1, 1), (7, 2, 1), (11, 2, 1), (45, 1, 1), (3, 1, 3), (1, 1, 200)]
         widths = (1, 2, 41, 42, 44, 46, 47, 50, 64, 105)
@@ -200,7 +200,6 @@ def assert_same_ascents(ours, theirs):
 @pytest.mark.parametrize("config", BEYOND.values(), ids=BEYOND)
 def test_everything_beyond_the_paper_is_that_of_the_array_engine(rng, monkeypatch, config, with_prior):
     monkeypatch.setattr("iem_xp.cut.STEPS", 40)
-    monkeypatch.setattr("iem_xp.fused.cutting.STEPS", 40)
     images = scenes.images(rng, 3, 31, 44)
     wanted = np.where(np.arange(44) < 20, -6, 6)
     prior = (rng.normal(0, 2, (3, 31, 44)) + wanted).astype(np.float32) if with_prior else None
@@ -223,7 +222,6 @@ def test_everything_beyond_the_paper_is_that_of_the_array_engine(rng, monkeypatc
 )
 def test_the_best_masks_of_every_size_are_those_of_the_array_engine(rng, monkeypatch, size, channels):
     monkeypatch.setattr("iem_xp.cut.STEPS", 40)
-    monkeypatch.setattr("iem_xp.fused.cutting.STEPS", 40)
     config = replace(BEST, colour_space="lab" if channels == 3 else "rgb", iterations=3)
     images = scenes.images(rng, 2, *size, channels)
     starts = [np.stack([scenes.mask(rng, *size) for _ in images]) for _ in range(2)]

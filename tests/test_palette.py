@@ -66,10 +66,19 @@ def test_colours_just_outside_the_range_are_those_at_its_ends():
 
 
 @pytest.mark.parametrize("engine", ["array", "fused"])
-@pytest.mark.parametrize("channels", [1, 2, 4])
-def test_images_of_other_than_three_channels_are_refused(rng, channels, engine):
-    with pytest.raises(ValueError, match=rf'"lab" needs images of three channels, not {channels}; .*"rgb"'):
+@pytest.mark.parametrize("channels", [2, 4])
+def test_images_of_other_than_one_or_three_channels_are_refused(rng, channels, engine):
+    wanted = rf'"lab" needs images of one channel or three, not {channels}; .*"rgb"'
+    with pytest.raises(ValueError, match=wanted):
         segment(scenes.images(rng, 1, channels=channels), IEMConfig(colour_space="lab"), engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["array", "fused"])
+def test_a_grey_image_is_one_of_three_equal_channels(rng, engine):
+    greys, config = scenes.images(rng, 2, channels=1), IEMConfig.preset("best")
+    one, three = (segment(images, config, engine=engine) for images in (greys, greys.repeat(3, axis=-1)))
+    for ours, theirs in zip(vars(one).values(), vars(three).values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def constant(*size):

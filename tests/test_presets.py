@@ -144,3 +144,14 @@ def test_a_run_of_an_older_format_is_refused_with_the_remedy() -> None:
     assert Path("iem-run/masks/cat.png").read_bytes() == before
     segment("--iterations", "2", *QUICK, "--overwrite")
     assert configuration()["iterations"] == 2
+
+
+def test_a_mask_that_colours_explain_nothing_of_is_no_label() -> None:
+    Image.new("RGB", (48, 40), "orange").save("photos/orange.png")
+    segment(*QUICK)
+    left_out = run("export-labels", "--top", "9", "-o", "labels")
+    assert "left out, colours explain nothing of the mask: 1 image(s)" in left_out.stderr
+    assert left_out.stdout == f"{len(NAMES)} labels: labels\n"
+    # By the paper's rules it is a label like any other.
+    segment("--preset", "paper", "--overwrite", *QUICK)
+    assert len(labels("others")) == len(NAMES) + 1

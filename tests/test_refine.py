@@ -265,7 +265,7 @@ def test_the_trainer_has_the_defaults_of_its_refinement_and_options_win(
     assert trainer.REFINEMENT == {"rounds": 2, "then_iem": True}
 
 
-@pytest.mark.parametrize("defaults", [{"epochs": 3}, ("rounds",)])
+@pytest.mark.parametrize("defaults", [{"epochs": 3}, ("rounds",), {"rounds": 0}, {"then_iem": "no"}])
 def test_defaults_of_a_trainer_that_are_none_of_a_refinement_are_an_error(
     trainer: colours.Trainer, monkeypatch: pytest.MonkeyPatch, defaults: Any
 ) -> None:
@@ -273,7 +273,7 @@ def test_defaults_of_a_trainer_that_are_none_of_a_refinement_are_an_error(
     monkeypatch.setattr(trainer, "REFINEMENT", defaults, raising=False)
     message = refine("--overwrite", status=2).stderr
     assert "trainer colours" in message
-    assert "rounds and then_iem" in message
+    assert "no keys but rounds" in message
     assert files() == before
 
 
@@ -500,3 +500,12 @@ def test_masks_of_another_network_are_not_mixed_with_those_there(trainer: colour
     assert "method: " in refused.stderr
     assert "--overwrite" in refused.stderr
     assert masks() == before
+
+
+def test_the_trainer_of_before_goes_on_where_none_is_named(
+    trainer: colours.Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refine()
+    monkeypatch.setattr("iem_xp_cli.refine.default_trainer", lambda: "nosuch")
+    again = run("refine", *(option for option in TRAINED if option not in ("--trainer", "colours")))
+    assert "trainer: colours (as before)" in again.stderr

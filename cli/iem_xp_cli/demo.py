@@ -9,12 +9,11 @@ from pathlib import Path
 import click
 import imageio.v3 as iio
 
-from iem_xp.config import IEMConfig
 from iem_xp.images import Pixels, encode_png, read_image, write_atomically
 from iem_xp.rendering import contact_sheet
 from iem_xp.runs.inputs import find_images
 from iem_xp.runs.records import FOLDERS, Output
-from iem_xp.runs.settings import Settings
+from iem_xp.runs.settings import PRESETS
 from iem_xp_cli.options import device_option, take_device
 from iem_xp_cli.session import messages, search, segment_folder
 
@@ -39,10 +38,11 @@ def command(output: Path, overwrite: bool, device: str) -> None:
     """Segment a few sample photographs and show the result.
 
     Writes a run of six free-licence photographs (credits beside them) and contact-sheet.png: image, mask,
-    cut-out and inpainting of each. The cat is there to show where the method fails.
+    cut-out and inpainting of each. The cell, the cup and the tissue are there to show where it fails: a
+    subject away from the centre, one of several colours, and several subjects.
     """
     photographs = output / "photographs"
-    settings = Settings(IEMConfig(choose="image"))
+    settings = PRESETS["best"]
     if output.exists() and not output.is_dir():
         raise click.UsageError(f"{output}: is a file, not a folder; use another -o")
     others = {path.name for path in output.iterdir()} - OWN if output.is_dir() else set()

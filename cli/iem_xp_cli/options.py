@@ -154,7 +154,12 @@ max_pixels_option = click.option(
 )
 """Holds while the command runs, and hands it nothing: it is no setting of a run."""
 
-then_iem_option = click.option("--then-iem", is_flag=True, help="Search on from the network's masks (IEM).")
+then_iem_option = click.option(
+    "--then-iem/--no-then-iem",
+    default=None,
+    help="Whether to search on from the network's masks (IEM).  [default: that of the trainer; keras: no, "
+    "pixels: yes]",
+)
 
 device_option = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|gpu|gpu:N", help="Where to compute."

@@ -15,7 +15,7 @@ from iem_xp.models import ModelError, open_model, settings_of
 from iem_xp.prediction import Network
 from iem_xp.runs.records import Output
 from iem_xp.runs.storing import StoreOption
-from iem_xp.trainers import TrainerError
+from iem_xp.trainers import TrainerError, refinement_of
 from iem_xp_cli.inputs import Share, choose_store, input_options, take_inputs
 from iem_xp_cli.options import (
     device_option,
@@ -60,7 +60,7 @@ def command(
     null: bool,
     share: Share | None,
     output: Path | None,
-    then_iem: bool,
+    then_iem: bool | None,
     probabilities: bool,
     overwrite: bool,
     redo_changed: bool,
@@ -89,6 +89,8 @@ def command(
     try:
         opened, facts = open_model(model)
         settings = settings_of(facts)
+        if then_iem is None:
+            then_iem = refinement_of(facts["trainer"]).get("then_iem", False)
         network = Network(
             opened,
             facts,

@@ -13,16 +13,17 @@ import click
 
 from iem_xp.models import ModelError, check_options
 from iem_xp.pseudo_labels import LabelError
-from iem_xp.refinement import Refinement
+from iem_xp.refinement import KEY, Refinement
 from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
-from iem_xp.trainers import TrainerError, default_trainer, refinement_of
+from iem_xp.trainers import TrainerError, default_trainer, load_trainer, refinement_of
 from iem_xp_cli.export_labels import curation_options, take_curation
 from iem_xp_cli.options import (
     Command,
     device_option,
     max_pixels_option,
     take_device,
+    then_iem_option,
     workers_option,
 )
 from iem_xp_cli.printing import say
@@ -89,11 +90,7 @@ def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str
     help="What trains: see `iem-xp trainers`.  [default: keras, or pixels if that is not installed]",
 )
 @trainer_options
-@click.option(
-    "--then-iem/--no-then-iem",
-    default=None,
-    help="Whether to search on from the network's masks (IEM).  [default: that of the trainer; pixels: yes]",
-)
+@then_iem_option
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
@@ -138,22 +135,33 @@ def command(
     """
     curation = take_curation(given)
     options = collect_options(given, others)
-    trainer = trainer or default_trainer()
     with _messages():
+        if trainer is not None:
+            load_trainer(trainer)  # or an error, before anything else
+    with _messages(), Run.open(folder) as run:
+        if not run.counts().done:
+            raise RunError(f"{folder}: no image of it is done yet; continue with iem-xp segment")
+        trainer = trainer or _find_trainer(run)
         choices = refinement_of(trainer)
         chosen = {"then_iem": then_iem, "rounds": rounds}
         choices |= {name: value for name, value in chosen.items() if value is not None}
         refinement = Refinement(top, curation, trainer, options, probabilities=probabilities, **choices)
         check_options(trainer, options)  # before anything is done, or deleted
-        with Run.open(folder) as run:
-            if not run.counts().done:
-                raise RunError(f"{folder}: no image of it is done yet; continue with iem-xp segment")
-            summary = refine_run(run, refinement, workers, take_device(device), overwrite=overwrite)
+        summary = refine_run(run, refinement, workers, take_device(device), overwrite=overwrite)
     if summary["failed"]:
         say(failures(Path(summary["run"])))
     click.echo(json.dumps(summary) if as_json else _as_text(summary))
     if summary["failed"]:
         sys.exit(1)
+
+
+def _find_trainer(run: Run) -> str:
+    """Name the trainer that the run was refined with before, or else the default; say which, and why."""
+    before = run.get_meta(KEY)
+    name: str = before["configuration"]["trainer"] if before else default_trainer()
+    why = "as before" if before else "the default of what is installed"
+    click.echo(f"trainer: {name} ({why})", err=True)
+    return name
 
 
 @contextmanager

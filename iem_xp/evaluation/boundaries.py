@@ -8,13 +8,12 @@ import numpy as np
 from scipy import ndimage
 
 from iem_xp.images import Mask
-from iem_xp.labels import Truth
 
 TOLERANCE = 0.008
 """How far two boundaries may be from each other, in diagonals of the image, as for the DAVIS videos."""
 
 
-def boundary_f(mask: Mask, truth: Truth) -> float:
+def boundary_f(mask: Mask, truth: Mask) -> float:
     """F-score of a mask's boundary against the true one, within `TOLERANCE`.
 
     The boundary is of the foreground pixels that have a 4-neighbour in the background; the image's border is
@@ -22,9 +21,7 @@ def boundary_f(mask: Mask, truth: Truth) -> float:
 
     Parameters
     ----------
-    mask : bool array (H, W)
-    truth : Truth
-        Boundaries of, and at, ignored pixels do not count.
+    mask, truth : bool array (H, W)
 
     Returns
     -------
@@ -33,9 +30,7 @@ def boundary_f(mask: Mask, truth: Truth) -> float:
         has one, 0 if one of them has.
     """
     near = max(1, math.ceil(TOLERANCE * math.hypot(*mask.shape)))
-    background = ~(truth.foreground | truth.ignored)
-    found = _boundary(mask, ~mask) & ~ndimage.binary_dilation(truth.ignored, iterations=near)
-    true = _boundary(truth.foreground, background)
+    found, true = _boundary(mask), _boundary(truth)
     if not found.any() or not true.any():
         return float(found.any() == true.any())
     precision, recall = (
@@ -45,11 +40,11 @@ def boundary_f(mask: Mask, truth: Truth) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _boundary(inside: Mask, outside: Mask) -> Mask:
-    """Pixels inside with a 4-neighbour outside."""
-    touching = np.zeros_like(inside)
-    touching[1:] |= outside[:-1]
-    touching[:-1] |= outside[1:]
-    touching[:, 1:] |= outside[:, :-1]
-    touching[:, :-1] |= outside[:, 1:]
-    return inside & touching
+def _boundary(mask: Mask) -> Mask:
+    """Foreground pixels with a 4-neighbour in the background."""
+    touching = np.zeros_like(mask)
+    touching[1:] |= ~mask[:-1]
+    touching[:-1] |= ~mask[1:]
+    touching[:, 1:] |= ~mask[:, :-1]
+    touching[:, :-1] |= ~mask[:, 1:]
+    return mask & touching

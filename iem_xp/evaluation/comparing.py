@@ -98,6 +98,10 @@ def _compare(pair: Pair, crop: int | None, boundary: bool) -> Comparison:
         height, width = labels.shape
         if truth.ignored.all():
             raise ImageError(f"{pair.truth}: ignores every pixel, so nothing can be compared")
+        if boundary and truth.ignored.any():
+            raise ImageError(
+                f"{pair.truth}: ignores pixels, where the true boundary may be; leave out --boundary"
+            )
     if mask.shape != (height, width):
         notes.append(RESIZED)
         if not have_one_aspect(mask.shape, (height, width)):

@@ -50,7 +50,7 @@ def score_mask(
         In pixels of the mask. Gives `BOX_FIGURES`: agreement with the box of the mask's largest connected
         part. There is no "either" of these: the complement's box is nearly always the whole picture.
     boundary : bool
-        Whether a truth gives `BOUNDARY_FIGURES` too.
+        Whether a truth, without ignored pixels, gives `BOUNDARY_FIGURES` too.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def score_mask(
             for metric in METRICS:
                 figures[f"{polarity}_{metric}"] = float(score(metric, counts, polarity)[0])
         if boundary:
-            figures["boundary_f"] = boundary_f(mask, truth)
+            figures["boundary_f"] = boundary_f(mask, truth.foreground)
     if box is not None:
         overlap = box_iou(box_of(mask), box)
         figures |= zip(BOX_FIGURES, (overlap, float(overlap > LOCALISED)), strict=True)

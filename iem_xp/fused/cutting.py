@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from iem_xp.arrays import Array
-from iem_xp.cut import DUAL_STEP, PRIMAL_STEP, STEPS, Energy
+from iem_xp.cut import DUAL_STEP, PRIMAL_STEP, Energy
 from iem_xp.fused.compiling import ONE, Index, compiled_once, inlined
 
 
@@ -37,7 +37,7 @@ def minimise(energy: Energy, start: np.ndarray) -> np.ndarray:
         least,
         most,
         np.uint64(energy.offsets[1]),
-        STEPS,
+        energy.steps,
     )
     result = start.copy()
     result[0, begin:end] = relaxed[frame:-frame]

@@ -29,6 +29,7 @@ class Searcher:
 
     def __init__(self, shape: tuple[int, ...], config: IEMConfig) -> None:
         height, width, channels = shape[-3:]
+        channels = 3 if config.colour_space == "lab" else channels
         self._config = config
         self._workspace = Workspace(channels, height, width, tables_for(height, width, config), config)
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
+from iem_xp.layout import to_colours
 from iem_xp.palette import find_palette, to_lab
 
 BLURS = 2.0, 6.0
@@ -17,8 +18,8 @@ NEARBY = 4.0
 BORDER, CENTRE = 8.0, 56.0
 """Width of the image's border, and side of the square at its centre."""
 
-_PALETTE = IEMConfig()
-"""Supplies the number of colours that are counted."""
+_PALETTE = IEMConfig(colours=32)
+"""Supplies the number of colours that are counted, fixed here: networks that are kept depend on it."""
 
 
 def pixel_features(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -40,8 +41,7 @@ def pixel_features(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
     side = len(image)
     unit = side / REFERENCE_SIDE
-    planes = np.ascontiguousarray(np.moveaxis(image, -1, 0)[np.newaxis], np.float32) / 127.5 - 1
-    colours = to_lab(planes).astype(np.float32, copy=False)
+    colours = to_lab(to_colours(image[np.newaxis])).astype(np.float32, copy=False)
     codes = find_palette(colours, _PALETTE).codes.reshape(side, side)
     lab = np.moveaxis(colours[0], 0, -1)
 
