@@ -197,7 +197,7 @@ def test_many_images_of_all_shapes_have_the_literal_mean(rng: np.random.Generato
 def test_few_pairs_are_in_work_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
 
-    def note(pair: Pair, crop: int | None) -> Comparison:
+    def note(pair: Pair, crop: int | None, boundary: bool) -> Comparison:
         taken.append(pair.name)
         return Comparison(pair.name)
 
