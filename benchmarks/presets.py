@@ -35,7 +35,7 @@ def compare(folder: Path) -> str:
     paper, best = (times[name][1:] for name in ("paper", "best"))  # the first run compiles
     ratio = statistics.median(b / p for p, b in zip(paper, best, strict=True))
     medians = f"{statistics.median(paper):.1f} | {statistics.median(best):.1f}"
-    return f"| {folder.name} | {len(images)} | {medians} | {ratio:.2f} |"
+    return f"| {folder} | {len(images)} | {medians} | {ratio:.2f} |"
 
 
 def draw(file: Path) -> None:
