@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from iem_xp.arrays import Array
 from iem_xp.palette import Palette
@@ -71,6 +71,13 @@ def information(inside: Array, whole: Array, dtype: Any) -> Array:
     counts = (share >= LEAST_SHARE) & (share <= 1 - LEAST_SHARE)
     explained = xp.clip(1 - given_colour / _or_one(_entropy(share)), 0, 1)
     return xp.where(counts, explained, xp.zeros_like(share))
+
+
+def explained(masks: Array, palette: Palette | None, dtype: Any) -> Array:
+    """`information` of masks, bool (N, H, W), that a search ends with: (N,); 0 where nothing is counted."""
+    if palette is None:
+        return array_namespace(masks).zeros(masks.shape[0], dtype=dtype, device=device(masks))
+    return information(*count(masks, palette), dtype)
 
 
 def _smoothed(inside: Array, whole: Array, dtype: Any) -> Iterator[tuple[Array, Array]]:

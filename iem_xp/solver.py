@@ -13,7 +13,7 @@ from iem_xp.arrays import Array, compiled, exactly, like, to_host
 from iem_xp.choice import Ascent, per_image
 from iem_xp.config import REFERENCE_SIDE, IEMConfig
 from iem_xp.cut import cut
-from iem_xp.marginals import count, information
+from iem_xp.marginals import explained
 from iem_xp.memory import Batches
 from iem_xp.palette import Palette
 from iem_xp.projection import project
@@ -123,13 +123,9 @@ def conclude(scene: Scene, ascent: Ascent) -> Ascent:
 
 def score(scene: Scene, masks: Array, updates: Array, start: Array) -> Ascent:
     """Masks of a scene, bool (N, H, W), as an `Ascent`, with their scores."""
-    xp = array_namespace(scene.colours, masks)
     sums = add_up(scene, masks)
     errors = inpainting_error(sums, inpaint(scene, sums))
-    explained = xp.zeros_like(errors)
-    if scene.palette is not None:
-        explained = information(*count(masks, scene.palette), errors.dtype)
-    return Ascent(masks, errors, updates, explained, start)
+    return Ascent(masks, errors, updates, explained(masks, scene.palette, errors.dtype), start)
 
 
 def solve(

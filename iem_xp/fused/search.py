@@ -12,8 +12,7 @@ from iem_xp.cut import cut
 from iem_xp.fused.ascent import Workspace
 from iem_xp.fused.cutting import minimise
 from iem_xp.fused.tables import tables_for
-from iem_xp.marginals import count, information
-from iem_xp.palette import Palette
+from iem_xp.marginals import explained
 from iem_xp.terms import observe
 
 
@@ -42,7 +41,13 @@ class Searcher:
         said = None if palette is None else palette.codes[0], evidence
         found = self._workspace.ascend(colours[0], np.concatenate(starts), *said)
         ascents = [
-            Ascent(mask[None], error[None], updates[None], _explained(mask[None], palette), np.array([start]))
+            Ascent(
+                mask[None],
+                error[None],
+                updates[None],
+                explained(mask[None], palette, np.float32),
+                np.array([start]),
+            )
             for start, (mask, error, updates) in enumerate(zip(*found, strict=True))
         ]
         ascents = per_image(ascents, self._config)
@@ -52,13 +57,9 @@ class Searcher:
         _, errors, _ = self._workspace.ascend(colours[0], np.concatenate(cuts), *said, iterations=0)
         return [
             ascent._replace(
-                masks=mask, inpainting_error=errors[i : i + 1], information=_explained(mask, palette)
+                masks=mask,
+                inpainting_error=errors[i : i + 1],
+                information=explained(mask, palette, np.float32),
             )
             for i, (ascent, mask) in enumerate(zip(ascents, cuts, strict=True))
         ]
-
-
-def _explained(masks: np.ndarray, palette: Palette | None) -> np.ndarray:
-    if palette is None:
-        return np.zeros(len(masks), dtype=np.float32)
-    return information(*count(masks, palette), np.float32)
