@@ -120,15 +120,16 @@ def test_codes_are_those_of_the_literal_k_means(rng, channels):
 
 
 def test_every_pixel_has_the_colour_that_it_is_nearest_to(backend, rng, monkeypatch):
-    measure, seen = palette._distance, []
+    compare, seen = palette._nearest, []
 
     def watch(centres, pixels):
         seen.append((backend.to_numpy(centres), backend.to_numpy(pixels)))
-        return measure(centres, pixels)
+        return compare(centres, pixels)
 
-    monkeypatch.setattr(palette, "_distance", watch)
+    monkeypatch.setattr(palette, "_nearest", watch)
     codes, *_ = found_in(backend, planes(scenes.images(rng, 3)).astype(np.float32), IEMConfig())
     centres, pixels = seen[-1]
+    pixels = pixels[:, :-1]  # the last coordinate is 1
     exact = ((centres[:, :, None].astype(float) - np.swapaxes(pixels, 1, 2)[:, None]) ** 2).sum(3)
     chosen = np.take_along_axis(exact, codes[:, None], axis=1)
     np.testing.assert_allclose(chosen[:, 0], exact.min(1), atol=1e-6)
@@ -147,6 +148,15 @@ def test_pixels_are_in_the_order_of_their_codes_whatever_the_size(backend, rng, 
     for code, places, end in zip(codes, order, ends, strict=True):
         np.testing.assert_array_equal(places, np.argsort(code, kind="stable"))
         np.testing.assert_array_equal(end, np.cumsum(np.bincount(code, minlength=colours)))
+
+
+def test_of_colours_that_are_as_near_the_first_is_taken(backend):
+    nearest = np.array([[[1, 0, 1, 0], [1, 1, 0, 0], [0, 1, 1, 1]]], dtype=bool).repeat(85, 1)
+    first = backend.to_numpy(palette._first(backend.asarray(nearest)))
+    np.testing.assert_array_equal(first, np.argmax(nearest, axis=1))
+    last = np.zeros((2, 256, 3), dtype=bool)
+    last[:, 255] = True
+    assert (backend.to_numpy(palette._first(backend.asarray(last))) == 255).all()
 
 
 def test_an_image_of_few_colours_has_no_others(backend):
