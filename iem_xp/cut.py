@@ -8,8 +8,8 @@ over pairs of neighbours, of which a pixel has 8, where d is the squared distanc
 log ratio of the regions' colours (`iem_xp.marginals`) plus the prior. It is a minimum cut (Boykov and Jolly
 2001) with the weights of GrabCut (Rother, Kolmogorov and Blake 2004), a palette for its Gaussians and a band
 for its rectangle. With M relaxed to [0, 1] it is convex, and its solution, cut at one half, as good: that is
-approached by the primal-dual method of Chambolle and Pock (2011), a few array operations a step. Colours and
-band are then those of the new mask, and so on.
+approached by the primal-dual method of Chambolle and Pock (2011), over-relaxed (Condat 2013), a few array
+operations a step. Colours and band are then those of the new mask, and so on.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ GAMMA = 10.0
 INWARDS, OUTWARDS = 8, 14
 """How far the boundary may move in a round, in pixels at a shorter side of 128."""
 ROUNDS = 3
-STEPS = 200
+STEPS = 100
 """Of the primal-dual method, in each round, at a shorter side of 128 and below; of larger images more."""
 
 DUAL_STEP, PRIMAL_STEP = GAMMA / 4, 1 / (4 * GAMMA)
 """Their product may be 1 / 16 at most, for a pixel has eight neighbours; a longer primal step is faster."""
+OVER = 1.9
+"""How many times as far as it finds a step goes: with 1 almost twice as many are needed; 2 is too far."""
 
 
 class Energy(NamedTuple):
@@ -56,7 +58,7 @@ Minimise = Callable[[Energy, Array], Array]
 
 
 def minimise(energy: Energy, start: Array) -> Array:
-    """The relaxed mask of least energy, about: floating (N, P) in [0, 1], from `start`, of the same kind."""
+    """The relaxed mask of least energy, about: floating (N, P), from `start`, a mask in numbers."""
     gain, edges, least, most, offsets, steps = energy
     advance = compiled(_advance, start) or _advance
     relaxed, ahead, flow = start, start, [array_namespace(start).zeros_like(start) for _ in offsets]
@@ -84,10 +86,11 @@ def _advance(
     for k, offset in enumerate(offsets):
         bound = edges[:, k, :]
         rise = xp.roll(ahead, -offset, axis=1) - ahead
-        flow[k] = xp.minimum(xp.maximum(flow[k] + DUAL_STEP * rise, -bound), bound)
+        pushed = xp.minimum(xp.maximum(flow[k] + DUAL_STEP * rise, -bound), bound)
+        flow[k] = flow[k] + OVER * (pushed - flow[k])
         push = push + flow[k] - xp.roll(flow[k], offset, axis=1)
-    moved = xp.minimum(xp.maximum(relaxed + PRIMAL_STEP * push, least), most)
-    return moved, 2 * moved - relaxed, flow
+    change = xp.minimum(xp.maximum(relaxed + PRIMAL_STEP * push, least), most) - relaxed
+    return relaxed + OVER * change, relaxed + 2 * change, flow
 
 
 def cut(
@@ -166,11 +169,14 @@ def _band(masks: Array, dtype: object) -> tuple[Array, Array]:
 def _widen(masks: Array, reach: int) -> Array:
     """Pixels within `reach` pixels, along rows and columns, of a mask's: (N, H, W)."""
     xp = array_namespace(masks)
-    for axis in (1, 2):
-        length = masks.shape[axis]
-        up_to = xp.cumulative_sum(xp.astype(masks, xp.int32), axis=axis, dtype=xp.int32, include_initial=True)
-        places = xp.arange(length, device=device(masks))
-        ends = xp.clip(places + reach + 1, 0, length), xp.clip(places - reach, 0, length)
-        above, below = (xp.take(up_to, end, axis=axis) for end in ends)
-        masks = above > below
+    for _ in range(2):
+        n, height, width = masks.shape
+        edge = xp.zeros((n, height, reach), dtype=xp.bool, device=device(masks))
+        masks = xp.concat([edge, masks, edge], axis=2)
+        size = 1  # of the windows that hold a pixel of the mask, up to 2 * reach + 1
+        while masks.shape[2] > width:
+            more = min(size, masks.shape[2] - width)
+            masks = masks[:, :, more:] | masks[:, :, :-more]
+            size += more
+        masks = xp.permute_dims(masks, (0, 2, 1))
     return masks

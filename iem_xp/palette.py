@@ -110,7 +110,7 @@ def _move(centres: Array, pixels: Array) -> Array:
 
 
 def _nearest(centres: Array, pixels: Array) -> Array:
-    """Whether no centre (N, K, C) is nearer to a pixel, whose coordinates (N, C + 1, P) end with 1: (N, K, P)."""
+    """Whether no centre (N, K, C) is nearer to a pixel, of those (N, C + 1, P) that end with 1: (N, K, P)."""
     xp = array_namespace(pixels)
     # Squared distances, but for a term that is the same for all centres.
     distance = xp.concat([-2 * centres, xp.sum(centres**2, axis=2, keepdims=True)], axis=2) @ pixels

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 
@@ -160,6 +161,14 @@ def test_the_band_scales_with_the_image(side, reach):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_band_holds_the_pixels_of_a_square_around_each_of_the_mask(backend, rng, size):
+    masks = rng.random((2, *size)) < 0.05
+    for reach in (1, 2, 3, 14):
+        expected = [maximum_filter(mask, 2 * reach + 1, mode="constant") for mask in masks]
+        np.testing.assert_array_equal(backend.to_numpy(cut._widen(backend.asarray(masks), reach)), expected)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("minimise", ENGINES.values(), ids=ENGINES)
 def test_empty_and_full_masks_stay_and_no_region_vanishes(rng, size, minimise):
     images = scenes.images(rng, 3, *size)
@@ -221,25 +230,55 @@ def test_the_compiled_method_takes_the_same_steps(rng, size):
         assert max(seen) > 0.5
 
 
-def test_only_what_is_between_the_free_pixels_is_looked_at_and_nothing_else_changes(rng):
-    images = scenes.images(rng, 1, 64, 40)
-    mask = disc(64, 40, 4, 50, 20)[None]
-    seen = []
-    scene = scene_of(images)
-    cut.cut(scene.colours, scene.palette, None, mask, lambda *given: seen.append(given) or given[1])
-    energy, start = seen[0]
-    fixed = energy.least[0] == energy.most[0]
-    assert fixed[: 64 * 40 // 2].all()
-    kept = start.copy()
-    result = cutting.minimise(energy, start)
+def energy_of(images, mask):
+    """What the first round minimises, and its start."""
+    scene, seen = scene_of(images), []
+    cut.cut(scene.colours, scene.palette, None, mask[None], lambda *given: seen.append(given) or given[1])
+    return seen[0]
+
+
+def test_the_compiled_method_looks_only_at_cache_lines_near_free_pixels_and_changes_nothing_else(rng):
+    mask = np.zeros((64, 160), dtype=bool)
+    mask[6:58, 10:130] = True
+    energy, start = energy_of(scenes.images(rng, 1, 64, 160), mask)
+    free, kept = (energy.least < energy.most)[0], start.copy()
+    expected = cutting.minimise(energy, start)
+    near = np.pad(free.reshape(64, 160), 17)
+    near = sum(near[i : i + 64, j : j + 160] for i in range(35) for j in range(35)).ravel() > 0
+    assert (~near).sum() > 1000
+    for row in (energy.gain[0], *energy.edges[0]):
+        row[~near] = np.nan
+    found = cutting.minimise(energy, start)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found[0][~free], start[0][~free])
     np.testing.assert_array_equal(start, kept)
-    np.testing.assert_array_equal(result[0][fixed], start[0][fixed])
+    assert (np.abs(found - start)[0][free] > 0.5).any()
+
+
+@pytest.mark.parametrize("minimise", ENGINES.values(), ids=ENGINES)
+def test_where_nothing_may_change_nothing_does(rng, minimise):
+    mask = scenes.mask(rng, 24, 20)
+    energy, start = energy_of(scenes.images(rng, 1), mask)
+    found = minimise(energy._replace(least=start, most=start), start)
+    np.testing.assert_array_equal(found, start)
+
+
+def test_going_farther_than_a_step_finds_saves_steps(rng, monkeypatch):
+    given = [energy_of(scenes.images(rng, 1, 64, 48), disc(64, 48, 15, 30, 22)) for _ in range(3)]
+
+    def excess(over, steps):
+        monkeypatch.setattr(cut, "OVER", over)
+        masks = [cut.minimise(energy._replace(steps=steps), start)[0] > 0.5 for energy, start in given]
+        return sum(
+            value(energy, mask) - optimum(energy) for (energy, _), mask in zip(given, masks, strict=True)
+        )
+
+    assert excess(cut.OVER, 30) < excess(1, 40)
 
 
 def test_oracle_and_method_agree_on_what_colours_gain(rng):
     images, mask = scenes.images(rng, 1), scenes.mask(rng)
-    scene, seen = scene_of(images), []
-    cut.cut(scene.colours, scene.palette, None, mask[None], lambda *given: seen.append(given) or given[1])
-    codes = np.unique(scene.palette.codes, return_inverse=True)[1].reshape(24, 20)
+    energy, _ = energy_of(images, mask)
+    codes = np.unique(scene_of(images).palette.codes, return_inverse=True)[1].reshape(24, 20)
     expected = oracle.log_ratio(mask.astype(float), codes)[codes]
-    np.testing.assert_allclose(seen[0][0].gain.reshape(24, 20), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(energy.gain.reshape(24, 20), expected, rtol=1e-4, atol=1e-5)

@@ -1,36 +1,48 @@
-"""The primal-dual method of `iem_xp.cut`, compiled, for one image."""
+"""The primal-dual method of `iem_xp.cut`, compiled, for one image: only where the boundary may move."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from iem_xp.arrays import Array
-from iem_xp.cut import DUAL_STEP, PRIMAL_STEP, Energy
-from iem_xp.fused.compiling import ONE, Index, compiled_once, inlined
+from iem_xp.cut import DUAL_STEP, OVER, PRIMAL_STEP, Energy
+from iem_xp.fused.compiling import ONE, TWO, ZERO, Index, aligned, compiled_once, inlined
+from iem_xp.fused.tables import round_up
+
+_DUAL_STEP, _PRIMAL_STEP, _OVER = map(np.float32, (DUAL_STEP, PRIMAL_STEP, OVER))
+_LINE = 16
+"""Pixels of a cache line; whole ones are handled."""
 
 
 def minimise(energy: Energy, start: np.ndarray) -> np.ndarray:
     """As `iem_xp.cut.minimise`, of one image: (1, P).
 
-    Only the pixels between the first and the last one that may change are looked at.
+    Only the pixels that may change are looked at, those with flow to or from them, and what else is in their
+    cache lines.
     """
-    pixels, frame = start.shape[1], max(energy.offsets)
-    free = np.flatnonzero(energy.least[0] < energy.most[0])
-    if not len(free):
-        return start
-    # What neighbours of these pixels have, and the flow from there, counts too.
-    begin, end = max(0, free[0] - frame), min(pixels, free[-1] + 1 + frame)
+    frame = round_up(max(energy.offsets), _LINE)
+    inside = slice(frame, frame + start.shape[1])
 
-    def framed(values: np.ndarray) -> np.ndarray:
-        room = np.zeros(end - begin + 2 * frame, dtype=np.float32)
-        room[frame:-frame] = values[begin:end]
+    def framed(*planes: np.ndarray) -> np.ndarray:
+        room = aligned((len(planes), round_up(inside.stop, _LINE) + frame), np.float32)
+        room[:, inside] = planes
         return room
 
-    relaxed, gain, least, most = map(framed, (start[0], energy.gain[0], energy.least[0], energy.most[0]))
-    edges = np.stack([framed(plane) for plane in energy.edges[0]])
+    relaxed, ahead, gain, least, most = framed(
+        start[0], start[0], energy.gain[0], energy.least[0], energy.most[0]
+    )
+    edges = framed(*energy.edges[0])
+    free = least < most
+    wanted = free.copy()
+    for offset in energy.offsets:  # a flow is kept with the first of two neighbours
+        wanted[: free.size - offset] |= free[offset:]
+    wanted[:frame] = False  # from outside there is none
+    lines = wanted.reshape(-1, _LINE).any(axis=1)
+    runs = _LINE * np.flatnonzero(lines != np.roll(lines, 1)).astype(np.uint64)
     run(
+        runs,
         relaxed,
-        relaxed.copy(),
+        ahead,
         np.zeros_like(edges),
         edges,
         gain,
@@ -39,13 +51,12 @@ def minimise(energy: Energy, start: np.ndarray) -> np.ndarray:
         np.uint64(energy.offsets[1]),
         energy.steps,
     )
-    result = start.copy()
-    result[0, begin:end] = relaxed[frame:-frame]
-    return result
+    return relaxed[None, inside]
 
 
 @compiled_once
 def run(
+    runs: Array,
     relaxed: Array,
     ahead: Array,
     flow: Array,
@@ -56,37 +67,31 @@ def run(
     width: Index,
     steps: Index,
 ) -> None:
-    """Do the steps, in `relaxed`; arrays have a frame of ``width + 1`` values on both sides."""
-    a = width + ONE
-    b = np.uint64(relaxed.size) - a
+    """Do the steps, in `relaxed`, at pixels from `runs[0]` to `runs[1]`, `runs[2]` to `runs[3]` and so on.
+
+    A run is pushed and climbed at once, so that its values stay in the first cache: what it is climbed by is
+    flow of its own and of earlier runs, and what it is pushed by, values of its own and of later ones.
+    """
+    right, below, below_right, below_left = flow[0], flow[1], flow[2], flow[3]
+    to_right, to_below, to_below_right, to_below_left = edges[0], edges[1], edges[2], edges[3]
     for _ in range(steps):
-        _push(flow[0, a:b], edges[0, a:b], ahead[a:b], ahead[a + ONE : b + ONE])
-        _push(flow[1, a:b], edges[1, a:b], ahead[a:b], ahead[a + width : b + width])
-        _push(flow[2, a:b], edges[2, a:b], ahead[a:b], ahead[a + width + ONE : b + width + ONE])
-        _push(flow[3, a:b], edges[3, a:b], ahead[a:b], ahead[a + width - ONE : b + width - ONE])
-        _climb(
-            relaxed[a:b],
-            ahead[a:b],
-            gain[a:b],
-            least[a:b],
-            most[a:b],
-            flow[0, a:b],
-            flow[1, a:b],
-            flow[2, a:b],
-            flow[3, a:b],
-            flow[0, a - ONE : b - ONE],
-            flow[1, a - width : b - width],
-            flow[2, a - width - ONE : b - width - ONE],
-            flow[3, a - width + ONE : b - width + ONE],
-        )
+        for r in range(ZERO, np.uint64(runs.size), TWO):
+            begin, end = runs[r], runs[r + ONE]
+            _push(right, to_right, ahead, ONE, begin, end)
+            _push(below, to_below, ahead, width, begin, end)
+            _push(below_right, to_below_right, ahead, width + ONE, begin, end)
+            _push(below_left, to_below_left, ahead, width - ONE, begin, end)
+            _climb(
+                relaxed, ahead, gain, least, most, right, below, below_right, below_left, width, begin, end
+            )
 
 
 @inlined
-def _push(flow: Array, most: Array, here: Array, there: Array) -> None:
-    """Flow between pixels and their neighbours, after a step of the dual."""
-    for i in range(flow.size):
-        more = flow[i] + np.float32(DUAL_STEP) * (there[i] - here[i])
-        flow[i] = min(max(more, -most[i]), most[i])
+def _push(flow: Array, most: Array, ahead: Array, offset: Index, begin: Index, end: Index) -> None:
+    """Flow from pixels to their neighbours, after a step of the dual."""
+    for p in range(begin, end):
+        pushed = flow[p] + _DUAL_STEP * (ahead[p + offset] - ahead[p])
+        flow[p] += _OVER * (min(max(pushed, -most[p]), most[p]) - flow[p])
 
 
 @inlined
@@ -100,16 +105,16 @@ def _climb(
     below: Array,
     below_right: Array,
     below_left: Array,
-    from_left: Array,
-    from_above: Array,
-    from_above_left: Array,
-    from_above_right: Array,
+    width: Index,
+    begin: Index,
+    end: Index,
 ) -> None:
     """Relaxed mask after a step of the primal."""
-    for i in range(relaxed.size):
-        straight = (right[i] - from_left[i]) + (below[i] - from_above[i])
-        diagonal = (below_right[i] - from_above_left[i]) + (below_left[i] - from_above_right[i])
-        value = relaxed[i] + np.float32(PRIMAL_STEP) * (gain[i] + straight + diagonal)
-        value = min(max(value, least[i]), most[i])
-        ahead[i] = np.float32(2) * value - relaxed[i]
-        relaxed[i] = value
+    for p in range(begin, end):
+        straight = (right[p] - right[p - ONE]) + (below[p] - below[p - width])
+        falling = below_right[p] - below_right[p - width - ONE]
+        rising = below_left[p] - below_left[p - width + ONE]
+        moved = relaxed[p] + _PRIMAL_STEP * (gain[p] + straight + (falling + rising))
+        change = min(max(moved, least[p]), most[p]) - relaxed[p]
+        ahead[p] = relaxed[p] + np.float32(2) * change
+        relaxed[p] += _OVER * change
