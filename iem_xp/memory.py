@@ -29,8 +29,8 @@ Measured by counting what is alive, which ``tests/test_memory.py`` does again.""
 
 PALETTE_PLANES = 6
 """Besides, where colours are counted: codes and order, and those of the images still in a batch."""
-PALETTE_SEARCH, PALETTE_SEARCH_PER_CHANNEL = 2, 1.5
-"""Planes that it takes to find a palette, besides one for each colour; they are gone before an ascent."""
+PALETTE_SEARCH, PALETTE_SEARCH_PER_CHANNEL, PALETTE_SEARCH_PER_COLOUR = 2.25, 2.5, 1.25
+"""Planes that it takes to find a palette; they are gone before an ascent."""
 
 SHARE = 1 / 2
 """Of the free memory, what a batch may take by the model.
@@ -55,7 +55,8 @@ def bytes_per_image(shape: tuple[int, ...], config: IEMConfig | None = None) -> 
     height, width, channels = shape[-3:]
     planes = PLANES + PLANES_PER_CHANNEL * channels
     if config is not None and config.needs_palette:
-        search = config.colours + PALETTE_SEARCH + PALETTE_SEARCH_PER_CHANNEL * channels
+        search = PALETTE_SEARCH + PALETTE_SEARCH_PER_CHANNEL * channels
+        search += PALETTE_SEARCH_PER_COLOUR * config.colours
         planes = max(planes + PALETTE_PLANES, search)
     return math.ceil(4 * planes) * height * width
 
