@@ -1,6 +1,8 @@
 # `make demo` and `make test` set up everything they need in .venv; a fresh machine has Python >= 3.11 and make.
 PYTHON ?= python3
 VENV ?= .venv
+# Tests that run at a time, for each of which a CPU and 2 GB of memory are right.
+JOBS ?= 2
 BIN := $(VENV)/bin
 
 .PHONY: demo test lint types check bench clean
@@ -9,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/iem-xp demo --overwrite
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -31,9 +33,10 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
+$(VENV)/.installed-dev: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 clean:
 	rm -rf $(VENV) build dist iem-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from iem_xp.arrays import to_host
 # Reproducible and unhurried: a library may compile at its first call.
 settings.register_profile("iem-xp", deadline=None, derandomize=True, max_examples=20, database=None)
 settings.load_profile("iem-xp")
+
+# JAX compiles an operation for every shape that it meets, and a test meets most of them once.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 
 REQUIRED = os.environ.get("IEM_XP_REQUIRE", "")
 """What must be here: "gpu", or nothing. Its tests are not skipped but fail without it."""
@@ -36,6 +40,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if REQUIRED == "gpu":
         pytest.fail(f"IEM_XP_REQUIRE=gpu, but {missing}", pytrace=False)
     pytest.skip(missing)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> None:
+    """Let no collection of garbage look again through what was imported and made before this module."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=[backend.parameter() for backend in Backend])

@@ -562,13 +562,25 @@ def test_the_log_of_a_job_gets_a_line_of_progress_every_minute(monkeypatch: pyte
 # ---- Interruption
 
 
+UNHURRIED = """
+import signal, time
+from iem_xp.runs import finding
+from iem_xp_cli.main import cli
+
+def read_unhurriedly(path, read=finding.read_stamped):
+    time.sleep(0.2)
+    return read(path)
+
+finding.read_stamped = read_unhurriedly
+# Programs that are started in the background of a shell, as these tests may be, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+cli()
+"""
+"""The command, on a disk so slow that there is time to stop it midway."""
+
+
 def start(*arguments: str) -> subprocess.Popen[bytes]:
-    # Programs that are started in the background of a shell, as these tests may be, ignore Ctrl-C.
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from iem_xp_cli.main import cli; cli()"
-    )
-    command = [sys.executable, "-c", code, *arguments]
+    command = [sys.executable, "-c", UNHURRIED, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -589,23 +601,10 @@ def waiting(folder: str) -> bool:
 
 @pytest.fixture(params=[("--workers", "1", "--batch-size", "1"), ("--workers", "3", "--batch-size", "6")])
 def many(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """A command that takes a while: 24 images, one or a few at a time."""
+    """A command of 24 images, one or a few at a time."""
     for copy in range(4):
         shutil.copytree("photos", f"many/{copy}")
-    return (
-        "segment",
-        *PAPER,
-        "many",
-        "--iterations",
-        "60",
-        "--size",
-        "96",
-        "--device",
-        "cpu",
-        "--engine",
-        "array",
-        *request.param,
-    )
+    return ("segment", *PAPER, "many", *QUICK, "--engine", "array", *request.param)
 
 
 @pytest.mark.parametrize(
@@ -626,10 +625,10 @@ def test_ctrl_c_leaves_a_run_that_ends_as_if_nothing_had_been(
     assert b"Traceback" not in message
     assert not masks()
 
-    continued = program(*many)
-    assert continued.returncode == 0
-    assert re.search(rb"^24 done \(\d+ of them segmented before\), 0 failed, 0 done before", continued.stdout)
-    assert program(*many, "-o", "whole").returncode == 0
+    continued = run(*many)
+    assert continued.exit_code == 0
+    assert re.search(r"^24 done \(\d+ of them segmented before\), 0 failed, 0 done before", continued.stdout)
+    assert run(*many, "-o", "whole").exit_code == 0
     assert len(masks()) == 24
     assert masks() == masks("whole")
     assert query(ROWS) == query(ROWS, "whole")
@@ -640,9 +639,9 @@ def test_a_killed_process_leaves_a_run_that_ends_as_if_nothing_had_been(many: tu
     wait_for(lambda: waiting("iem-run"))
     process.kill()
     process.communicate(timeout=60)
-    resumed = program(*many, "--json")
+    resumed = run(*many, "--json")
     assert json.loads(resumed.stdout)["done"] == 24
-    assert program(*many, "-o", "whole").returncode == 0
+    assert run(*many, "-o", "whole").exit_code == 0
     assert masks() == masks("whole")
     assert query(ROWS) == query(ROWS, "whole")
 
@@ -666,9 +665,9 @@ def test_changed_images_are_refused_or_segmented_anew() -> None:
 def test_two_processes_do_not_work_on_one_run(many: tuple[str, ...]) -> None:
     process = start(*many)
     wait_for(lambda: waiting("iem-run"))
-    second = program(*many)
-    assert second.returncode == 2
-    assert f"another process works on this run (process {process.pid} on ".encode() in second.stderr
+    second = run(*many)
+    assert second.exit_code == 2
+    assert f"another process works on this run (process {process.pid} on " in second.stderr
     assert process.wait(timeout=120) == 0
     process.communicate()
     assert len(masks()) == 24

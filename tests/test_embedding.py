@@ -67,7 +67,11 @@ def test_cupy():
 
 def test_jax():
     jax = pytest.importorskip("jax", reason="JAX is not installed")
-    names = run(EXAMPLES["JAX"])
+    jax.config.update("jax_disable_most_optimizations", False)  # as users have it
+    try:
+        names = run(EXAMPLES["JAX"])
+    finally:
+        jax.config.update("jax_disable_most_optimizations", True)
     images, masks = names["images"], names["masks"]
     assert isinstance(masks, jax.Array)
     check_masks(np.asarray(masks), names["disc"])

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from folders import PAPER
+from iem_xp_cli.main import cli
 
 pytest.importorskip("resource")
 
@@ -26,12 +28,13 @@ PROGRAM = Path(sys.executable).with_name("iem-xp")
 OPTIONS = ("--iterations", "3", "--size", "24", "--device", "cpu", "--engine", "array", "--workers", "2")
 
 
-@pytest.fixture(autouse=True)
-def photographs(here: Path) -> None:
-    Path("photos").mkdir()
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
     for number in range(24):
         with Image.open(SAMPLES / f"{NAMES[number % 6]}.jpg") as image:
-            image.convert("RGB").resize((160, 120)).save(f"photos/{number:02}.png")
+            image.convert("RGB").resize((160, 120)).save(folder / f"{number:02}.png")
+    return folder
 
 
 LIMIT = (
@@ -40,14 +43,11 @@ LIMIT = (
 )
 
 
-def segment(output: str, *more: str, most: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command, whose files may be no longer than `most`."""
-    limit = [] if most is None else [sys.executable, "-c", LIMIT, str(most)]
-    command = [*limit, PROGRAM, "segment", *PAPER, "photos", "-o", output, "--overlay", *OPTIONS, *more]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def command(photographs: Path, output: str | Path, options: tuple[str, ...]) -> list[str]:
+    return ["segment", *PAPER, str(photographs), "-o", str(output), "--overlay", *OPTIONS, *options]
 
 
-def written(output: str) -> dict[str, bytes]:
+def written(output: str | Path) -> dict[str, bytes]:
     """The files of all images, or what archives hold of them; none of it is a part of a file."""
     found = {}
     for file in sorted(path for name in ("masks", "overlays") for path in Path(output, name).rglob("*.*")):
@@ -62,9 +62,10 @@ def written(output: str) -> dict[str, bytes]:
     return found
 
 
-def check(output: str, limited: Callable[[], subprocess.CompletedProcess[str]]) -> bool:
-    """Whether a run did not fit; then see that it stopped as it should, and that it goes on."""
-    done = limited()
+def check(arguments: list[str], output: str, most: int | None = None) -> bool:
+    """Whether a run did not fit, of files no longer than `most`; then see that it stopped as it should."""
+    limit = [] if most is None else [sys.executable, "-c", LIMIT, str(most)]
+    done = subprocess.run([*limit, PROGRAM, *arguments], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return False
     assert done.returncode == 1, done.stderr
@@ -79,13 +80,25 @@ def check(output: str, limited: Callable[[], subprocess.CompletedProcess[str]]) 
     return True
 
 
-@pytest.fixture(params=[("files", "image"), ("shards", "dataset")], ids=["files", "shards"])
+@pytest.fixture(scope="module", params=[("files", "image"), ("shards", "dataset")], ids=["files", "shards"])
 def options(request: pytest.FixtureRequest) -> tuple[str, ...]:
     store, choose = request.param
     return ("--store", store, "--choose", choose)
 
 
-def rows(output: str) -> list[tuple[Any, ...]]:
+@pytest.fixture(scope="module")
+def whole(
+    photographs: Path, options: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, bytes], list[tuple[Any, ...]]]:
+    """Files and rows of a run that always had room."""
+    output = tmp_path_factory.mktemp("whole") / "run"
+    assert CliRunner().invoke(cli, command(photographs, output, options)).exit_code == 0
+    files = written(output)
+    assert len(files) == 48
+    return files, rows(output)
+
+
+def rows(output: str | Path) -> list[tuple[Any, ...]]:
     database = sqlite3.connect(Path(output, "run.sqlite"))
     try:
         return database.execute(
@@ -95,24 +108,23 @@ def rows(output: str) -> list[tuple[Any, ...]]:
         database.close()
 
 
-def ends_as_another(output: str, options: tuple[str, ...]) -> None:
+def ends_as(whole: tuple[dict[str, bytes], list[tuple[Any, ...]]], arguments: list[str], output: str) -> None:
     """The same command, with room, ends as one that always had it."""
-    resumed = segment(output, *options)
-    assert resumed.returncode == 0, resumed.stderr
-    whole = segment("whole", *options)
-    assert whole.returncode == 0
-    assert len(written("whole")) == 48
-    assert written(output) == written("whole")
-    assert rows(output) == rows("whole")
+    resumed = CliRunner().invoke(cli, arguments)
+    assert resumed.exit_code == 0, resumed.stderr
+    assert (written(output), rows(output)) == whole
     assert not list(Path(output).glob("partial"))
 
 
 @pytest.mark.parametrize("most", [24_000, 60_000, 150_000])
-def test_files_that_may_not_grow_any_more(options: tuple[str, ...], most: int) -> None:
+def test_files_that_may_not_grow_any_more(
+    here: Path, photographs: Path, options: tuple[str, ...], whole: Any, most: int
+) -> None:
     """A limit that every system has: `most` is where the database, an archive or a picture ends."""
-    stopped = check("run", lambda: segment("run", *options, most=most))
+    arguments = command(photographs, "run", options)
+    stopped = check(arguments, "run", most)
     assert stopped or most == 150_000
-    ends_as_another("run", options)
+    ends_as(whole, arguments, "run")
 
 
 @pytest.fixture
@@ -137,8 +149,15 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.mark.parametrize("size", ["64k", "200k", "300k", "600k"])
-def test_a_disk_without_room(options: tuple[str, ...], size: str, small_disk: Callable[[str], Path]) -> None:
+def test_a_disk_without_room(
+    photographs: Path,
+    options: tuple[str, ...],
+    whole: Any,
+    size: str,
+    small_disk: Callable[[str], Path],
+) -> None:
     output = str(small_disk(size) / "run")
-    assert check(output, lambda: segment(output, *options))
+    arguments = command(photographs, output, options)
+    assert check(arguments, output)
     small_disk("64m")
-    ends_as_another(output, options)
+    ends_as(whole, arguments, output)
