@@ -45,6 +45,13 @@ def per_image(ascents: Sequence[Ascent], config: IEMConfig) -> list[Ascent]:
     return [take(ascents, xp.argmax(xp.stack(scores), axis=0))]
 
 
+def majority(ascents: Sequence[Ascent]) -> Array:
+    """Pixels that are foreground in more than half of the ascents' masks: bool (N, H, W)."""
+    xp = array_namespace(ascents[0].masks)
+    votes = xp.sum(xp.stack([xp.astype(ascent.masks, xp.uint8) for ascent in ascents]), axis=0)
+    return 2 * votes > len(ascents)
+
+
 def take(ascents: Sequence[Ascent], best: Array) -> Ascent:
     """Of each image the result at position `best`, int (N,), of the ascents."""
     xp = array_namespace(best)

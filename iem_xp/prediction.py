@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from iem_xp.choice import majority
 from iem_xp.engines import Announce, EngineOption
 from iem_xp.images import Pixels
 from iem_xp.models import Facts, ModelError, settings_of
@@ -20,6 +21,10 @@ TOGETHER = 64
 
 PRIOR = 0.5
 """Weight of the network's log odds, beside what the colours of an image say: its pixels err together."""
+
+SQUARES = 56, 96
+"""Sides of the squares, as in `IEMConfig.init_sides`, that a search for which the network speaks starts from,
+besides the network's mask. What most of the masks that come of it agree on is better than any of them."""
 
 _CERTAIN = 1e-3
 """Probabilities nearer to 0 and 1 count as this."""
@@ -68,15 +73,22 @@ class Network:
         self._trainer: str = facts["trainer"]
         self._then_iem = then_iem
         self._probabilities = probabilities
-        config = replace(settings_of(facts).config, init_sides=(1,))
-        if not then_iem:  # A search of no updates gives the masks back, with their inpainting errors.
-            config = replace(config, iterations=0, cut=False)
-        self._search = Search(config, device, engine, announce, workers=None)
+        config = settings_of(facts).config
+        # Without a weight of colours the network says nothing to the search, and squares go their own ways.
+        self._squares = SQUARES if config.colour_weight else ()
+        searching = replace(config, init_sides=(1, *self._squares), choose="dataset", cut=False)
+        self._search = Search(searching, device, engine, announce, workers=None)
+        # A search of no updates gives masks back, cut if wanted, with their inpainting errors.
+        concluding = replace(config, iterations=0, init_sides=(1,), cut=then_iem and config.cut)
+        self._conclude = Search(concluding, device, engine, announce, workers=None)
 
     def prepare(self, image: Pixels, count: int) -> None:
-        """Choose the engine of the search."""
-        self._search.prepare(image, count)
-        self.engine = f"{self._trainer}, {self._search.engine}" if self._then_iem else self._trainer
+        """Choose the engines of the search."""
+        self.engine = self._trainer
+        if self._then_iem:
+            self._search.prepare(image, count)
+            self.engine += f", {self._search.engine}"
+        self._conclude.prepare(image, count)
 
     def group_size(self, image: Pixels) -> int:
         """Return `TOGETHER`."""
@@ -99,8 +111,13 @@ class Network:
                 f"{probabilities.max():g}, not probabilities of shape {shape}; its training may have "
                 "diverged: train it again with --overwrite, and with other options"
             )
-        prior = PRIOR * _log_odds(probabilities) if self._then_iem else None
-        (ascent,) = self._search.ascend(images, [probabilities > 0.5], prior)
+        masks, prior, updates = probabilities > 0.5, None, np.zeros(shape[0], int)
+        if self._then_iem:
+            prior = PRIOR * _log_odds(probabilities)
+            ascents = self._search.ascend(images, [masks, *self._squares], prior)
+            masks, updates = majority(ascents), np.max([ascent.updates for ascent in ascents], axis=0)
+        (ascent,) = self._conclude.ascend(images, [masks], prior)
+        ascent = ascent._replace(updates=updates)
         if not self._probabilities:
             return [ascent]
         return [(*ascent, np.rint(255 * probabilities).astype(np.uint8))]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from iem_xp import IEMConfig
-from iem_xp.choice import Ascent, per_image, take
+from iem_xp.choice import Ascent, majority, per_image, take
 
 
 def ascents(errors, information):
@@ -64,3 +64,15 @@ def test_masks_are_taken_whatever_their_size(backend, rng, size):
     best = np.arange(size) % 2
     found = backend.to_numpy(take(ours, backend.asarray(best)).masks)
     np.testing.assert_array_equal(found, masks[best, range(size)])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 300])
+def test_the_majority_is_of_more_than_half_of_the_masks(backend, rng, count):
+    votes = rng.random((count, 3, 4, 5)) < 0.5
+    votes[:, 0, 0, 0], votes[: count // 2, 0, 0, 1], votes[count // 2 :, 0, 0, 1] = True, True, False
+    ours = [Ascent(backend.asarray(masks), *[None] * 4) for masks in votes]
+    found = backend.to_numpy(majority(ours))
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, votes.mean(axis=0) > 0.5)
+    assert found[0, 0, 0]
+    assert not found[0, 0, 1]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from iem_xp import inpainting_error, segment
 from iem_xp.choice import Ascent
 from iem_xp.config import IEMConfig
 from iem_xp.models import Facts, ModelError, describe
-from iem_xp.prediction import Network
+from iem_xp.prediction import SQUARES, Network
 from iem_xp.runs.settings import Settings
 
 CONFIG = IEMConfig(sigma=3.0, iterations=5)
@@ -101,6 +102,34 @@ def test_where_colours_are_counted_the_search_keeps_to_what_the_network_is_sure_
         assert ((information >= 0) & (information <= 1)).all()
         moved.append(np.mean(masks != (sure > 0.5)))
     assert moved[0] < moved[1]
+
+
+def test_where_colours_are_counted_two_squares_have_a_vote_beside_the_network(
+    images: np.ndarray, probabilities: np.ndarray
+) -> None:
+    config = IEMConfig.preset("best")
+    best = describe("colours", Settings(config, size=16, fit="squash"), {}) | {"id": "1f"}
+    predicted = probabilities > 0.5
+    # With log odds of 0 the network says nothing but where a search starts.
+    unsure = np.where(predicted, 0.5 + 1e-7, 0.5)
+    searching = Network(Model(unsure), best, then_iem=True, engine="array")
+    searching.prepare(images[0], 3)
+    (found,) = searching.find(images)
+
+    def ended(start: Any) -> Any:
+        chosen = {"init_sides": start} if isinstance(start, int) else {}
+        alone = replace(config, cut=False, choose="dataset", **chosen)
+        return segment(images, alone, init=None if chosen else start, engine="array")
+
+    three = [ended(predicted), *map(ended, SQUARES)]
+    votes = sum(each.masks.astype(int) for each in three)
+    agreed = replace(config, iterations=0, choose="dataset")
+    expected = segment(images, agreed, init=votes >= 2, engine="array")
+    np.testing.assert_array_equal(found.masks, expected.masks)
+    np.testing.assert_array_equal(found.inpainting_error, expected.inpainting_error)
+    np.testing.assert_array_equal(found.updates, np.max([each.updates for each in three], axis=0))
+    assert ((votes == 1) | (votes == 2)).any()
+    assert (found.start == 0).all()
 
 
 def test_a_network_starts_from_no_square_and_computes_one_group_at_a_time(probabilities: np.ndarray) -> None:
