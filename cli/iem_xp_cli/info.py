@@ -27,6 +27,7 @@ PACKAGES = (
     "imageio",
     "pillow",
     "scipy",
+    "scikit-learn",
     "opencv-python-headless",
     "lmdb",
     "pyarrow",
