@@ -16,8 +16,9 @@ from iem_xp.models import Facts, ModelError, settings_of
 from iem_xp.runs.methods import Search
 from iem_xp.trainers import Model
 
-TOGETHER = 64
-"""Images given to the network together: what keeps the threads of a CPU busy. A trainer may divide them."""
+TOGETHER = 16
+"""Images given to the network together: they keep the threads of a CPU busy, and an interruption that comes
+amid them waits for no more. A trainer may divide them."""
 
 PRIOR = 0.5
 """Weight of the network's log odds, beside what the colours of an image say: its pixels err together."""

@@ -58,7 +58,7 @@ def test_the_best_masks_of_the_default_run_become_labels() -> None:
 def test_fewer_labels_than_asked_for_is_said() -> None:
     result = export("iem-run", "--top", "8000", "-o", "labels", "--largest-component", "--fill-holes")
     assert result.stdout == "6 labels: labels\n"
-    assert result.stderr == "6 labels instead of 8000: there are no more\n"
+    assert result.stderr == "6 labels, which are all that there are (--top 8000)\n"
     curation = read_meta(Path("labels"))["curation"]
     assert curation == {"min_share": 0, "max_share": 1, "largest_component": True, "fill_holes": True}
 

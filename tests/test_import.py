@@ -107,7 +107,7 @@ KERAS = [
 PIXELS = ["options", "features", "network", "training", "trainer"]
 """The trainer of pixels from the ground up."""
 
-PIXELS_USES = {"config", "palette", "files", "pseudo_labels", "layout"}
+PIXELS_USES = {"config", "palette", "files", "pseudo_labels", "layout", "threads"}
 """What that one takes from the library: colours as the search sees them, files, and folders of labels."""
 
 

@@ -218,7 +218,7 @@ def test_curation_is_that_of_the_labels(trainer: colours.Trainer) -> None:
 
 
 def test_more_labels_than_there_are_takes_all_and_says_so(trainer: colours.Trainer) -> None:
-    assert "4 labels instead of 8000: there are no more" in refine().stderr
+    assert "4 labels, which are all that there are (--top 8000)" in refine().stderr
     assert labels(MODEL)["count"] == 4
 
 

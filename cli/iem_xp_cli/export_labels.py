@@ -109,4 +109,4 @@ def remarks(exported: Exported, top: int, waiting: int) -> Iterator[str]:
         yield f"left out, {cause}: {count} image(s)"
     yield from listed("failed", (failure.error for failure in exported.failed), len(exported.failed))
     if exported.count < top:
-        yield f"{exported.count} labels instead of {top}: there are no more"
+        yield f"{exported.count} labels, which are all that there are (--top {top})"

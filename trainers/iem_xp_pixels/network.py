@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from iem_xp.threads import few_threads, usable_cpus
 from iem_xp_pixels.features import pixel_features
 
 Floats = NDArray[np.float32]
@@ -112,6 +114,10 @@ class PixelModel:
                 f"images must be uint8 of shape (N, S, S, 3), not {images.dtype} of {images.shape}"
             )
         probabilities = np.empty(images.shape[:3], np.float32)
-        for image, place in zip(images, probabilities, strict=True):
+
+        def judge(image: NDArray[np.uint8], place: Floats) -> None:
             place[:] = 0.5 * np.tanh(0.5 * self.network.logits(pixel_features(image))) + 0.5
+
+        with ThreadPoolExecutor(usable_cpus(), "iem-xp") as pool, few_threads(images):
+            list(pool.map(judge, images, probabilities))
         return probabilities
