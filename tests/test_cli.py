@@ -562,25 +562,29 @@ def test_the_log_of_a_job_gets_a_line_of_progress_every_minute(monkeypatch: pyte
 # ---- Interruption
 
 
-UNHURRIED = """
-import signal, time
+STUCK = """
+import itertools, signal, time
+from pathlib import Path
 from iem_xp.runs import finding
 from iem_xp_cli.main import cli
 
-def read_unhurriedly(path, read=finding.read_stamped):
-    time.sleep(0.2)
+def read(path, number=itertools.count().__next__, read=finding.read_stamped):
+    if number() >= 12:
+        while not Path("again").exists():
+            time.sleep(0.01)
+        time.sleep(0.2)
     return read(path)
 
-finding.read_stamped = read_unhurriedly
+finding.read_stamped = read
 # Programs that are started in the background of a shell, as these tests may be, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 cli()
 """
-"""The command, on a disk so slow that there is time to stop it midway."""
+"""The command, on a disk that gives twelve images, and no more until `again` is there: then slowly."""
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", UNHURRIED, *arguments]
+    command = [sys.executable, "-c", STUCK, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -618,6 +622,7 @@ def test_ctrl_c_leaves_a_run_that_ends_as_if_nothing_had_been(
     process = start(*many)
     wait_for(lambda: waiting("iem-run"))
     process.send_signal(number)
+    Path("again").touch()
     output, message = process.communicate(timeout=60)
     assert process.returncode == status, message
     assert output == b""
@@ -668,6 +673,7 @@ def test_two_processes_do_not_work_on_one_run(many: tuple[str, ...]) -> None:
     second = run(*many)
     assert second.exit_code == 2
     assert f"another process works on this run (process {process.pid} on " in second.stderr
+    Path("again").touch()
     assert process.wait(timeout=120) == 0
     process.communicate()
     assert len(masks()) == 24

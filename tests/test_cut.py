@@ -255,12 +255,37 @@ def test_the_compiled_method_looks_only_at_cache_lines_near_free_pixels_and_chan
     assert (np.abs(found - start)[0][free] > 0.5).any()
 
 
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_wherever_a_few_pixels_are_free_the_compiled_method_takes_the_same_steps_within_its_arrays(
+    rng, monkeypatch, size
+):
+    given, pixels = [], size[0] * size[1]
+    energy, start = energy_of(scenes.images(rng, 1, *size), scenes.mask(rng, *size))
+    monkeypatch.setattr(cutting, "run", lambda *arrays, run=cutting.run: given.append(arrays) or run(*arrays))
+    for places in (0, pixels - 1, *rng.integers(pixels, size=(30, 2))):
+        free = np.isin(np.arange(pixels), places)[None]
+        few = energy._replace(
+            least=np.where(free, 0, start), most=np.where(free, np.float32(1), start), steps=20
+        )
+        found = cutting.minimise(few, start)
+        np.testing.assert_allclose(found, cut.minimise(few, start), atol=2e-4)
+    for runs, relaxed, *_ in given:
+        assert runs[0] >= max(energy.offsets)
+        assert runs[-1] + max(energy.offsets) <= relaxed.size
+
+
 @pytest.mark.parametrize("minimise", ENGINES.values(), ids=ENGINES)
 def test_where_nothing_may_change_nothing_does(rng, minimise):
     mask = scenes.mask(rng, 24, 20)
     energy, start = energy_of(scenes.images(rng, 1), mask)
     found = minimise(energy._replace(least=start, most=start), start)
     np.testing.assert_array_equal(found, start)
+
+
+@pytest.mark.parametrize(("size", "steps"), [((24, 400), 100), ((128, 130), 100), ((320, 257), 201)], ids=str)
+def test_a_larger_image_takes_more_steps(rng, size, steps):
+    energy, _ = energy_of(scenes.images(rng, 1, *size), disc(*size, 10, 12, 60))
+    assert energy.steps == steps
 
 
 def test_going_farther_than_a_step_finds_saves_steps(rng, monkeypatch):

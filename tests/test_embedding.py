@@ -67,11 +67,12 @@ def test_cupy():
 
 def test_jax():
     jax = pytest.importorskip("jax", reason="JAX is not installed")
+    fast = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)  # as users have it
     try:
         names = run(EXAMPLES["JAX"])
     finally:
-        jax.config.update("jax_disable_most_optimizations", True)
+        jax.config.update("jax_disable_most_optimizations", fast)
     images, masks = names["images"], names["masks"]
     assert isinstance(masks, jax.Array)
     check_masks(np.asarray(masks), names["disc"])

@@ -11,11 +11,13 @@ from iem_xp import inpainting_error, segment
 from iem_xp.choice import Ascent
 from iem_xp.config import IEMConfig
 from iem_xp.models import Facts, ModelError, describe
-from iem_xp.prediction import SQUARES, Network
+from iem_xp.prediction import PRIOR, SQUARES, Network
+from iem_xp.runs.methods import Search
 from iem_xp.runs.settings import Settings
 
 CONFIG = IEMConfig(sigma=3.0, iterations=5)
 FACTS: Facts = describe("colours", Settings(CONFIG, size=16, fit="squash"), {}) | {"id": "1f"}
+BEST: Facts = FACTS | describe("colours", Settings(IEMConfig.preset("best"), size=16, fit="squash"), {})
 
 
 class Model:
@@ -90,13 +92,12 @@ def test_where_colours_are_counted_the_search_keeps_to_what_the_network_is_sure_
     rng: np.random.Generator, engine: str
 ) -> None:
     images = rng.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)  # whose colours say nothing
-    best = describe("colours", Settings(IEMConfig.preset("best"), size=16, fit="squash"), {}) | {"id": "1f"}
     sure = np.zeros((3, 16, 16))  # float64, and probabilities that have no logarithm
     sure[:, 4:12, 4:12] = 1
     unsure = np.where(sure > 0.5, 0.501, 0.499)
     moved = []
     for probabilities in (sure, unsure):
-        searching = Network(Model(probabilities), best, then_iem=True, engine=engine)  # type: ignore[arg-type]
+        searching = Network(Model(probabilities), BEST, then_iem=True, engine=engine)  # type: ignore[arg-type]
         searching.prepare(images[0], 3)
         ((masks, _, _, information, _),) = searching.find(images)
         assert ((information >= 0) & (information <= 1)).all()
@@ -105,31 +106,36 @@ def test_where_colours_are_counted_the_search_keeps_to_what_the_network_is_sure_
 
 
 def test_where_colours_are_counted_two_squares_have_a_vote_beside_the_network(
-    images: np.ndarray, probabilities: np.ndarray
+    rng: np.random.Generator,
 ) -> None:
-    config = IEMConfig.preset("best")
-    best = describe("colours", Settings(config, size=16, fit="squash"), {}) | {"id": "1f"}
-    predicted = probabilities > 0.5
-    # With log odds of 0 the network says nothing but where a search starts.
-    unsure = np.where(predicted, 0.5 + 1e-7, 0.5)
-    searching = Network(Model(unsure), best, then_iem=True, engine="array")
+    images = rng.integers(0, 256, (3, 48, 48, 3), dtype=np.uint8)  # whose colours say little
+    predicted = np.stack([scenes.mask(rng, 12, 12).repeat(4, 0).repeat(4, 1) for _ in images])
+    probabilities = np.where(predicted, 0.95, 0.05)
+    searching = Network(Model(probabilities), BEST, then_iem=True, engine="array")
     searching.prepare(images[0], 3)
     (found,) = searching.find(images)
 
-    def ended(start: Any) -> Any:
-        chosen = {"init_sides": start} if isinstance(start, int) else {}
-        alone = replace(config, cut=False, choose="dataset", **chosen)
-        return segment(images, alone, init=None if chosen else start, engine="array")
+    def search(start: Any, **changes: Any) -> Ascent:
+        log_odds = PRIOR * np.log(probabilities / (1 - probabilities))
+        config = replace(IEMConfig.preset("best"), choose="dataset", **changes)
+        return Search(config, engine="array").ascend(images, [start], log_odds)[0]
 
-    three = [ended(predicted), *map(ended, SQUARES)]
-    votes = sum(each.masks.astype(int) for each in three)
-    agreed = replace(config, iterations=0, choose="dataset")
-    expected = segment(images, agreed, init=votes >= 2, engine="array")
+    three = [search(start, cut=False) for start in (predicted, *SQUARES)]
+    votes = np.sum([each.masks for each in three], axis=0)
+    expected = search(votes >= 2, iterations=0)
     np.testing.assert_array_equal(found.masks, expected.masks)
     np.testing.assert_array_equal(found.inpainting_error, expected.inpainting_error)
     np.testing.assert_array_equal(found.updates, np.max([each.updates for each in three], axis=0))
     assert ((votes == 1) | (votes == 2)).any()
+    assert (expected.masks != (votes >= 2)).any()
     assert (found.start == 0).all()
+
+
+def test_without_a_search_nothing_is_cut(images: np.ndarray, probabilities: np.ndarray) -> None:
+    alone = Network(Model(probabilities), BEST, engine="array")
+    alone.prepare(images[0], 3)
+    (found,) = alone.find(images)
+    np.testing.assert_array_equal(found.masks, probabilities > 0.5)
 
 
 def test_a_network_starts_from_no_square_and_computes_one_group_at_a_time(probabilities: np.ndarray) -> None:
