@@ -5,6 +5,8 @@ VENV ?= .venv
 JOBS ?= 2
 BIN := $(VENV)/bin
 
+# Two targets at a time would make one environment twice.
+.NOTPARALLEL:
 .PHONY: demo test lint types check bench clean
 
 demo: $(VENV)/.installed

@@ -128,7 +128,7 @@ def _find_mismatch(images: Array) -> str | None:
 
 def estimate_work(pixels: int, config: IEMConfig) -> float:
     """Seconds, roughly, that the array engine takes for so many pixels, counted for each initial mask."""
-    per_update, until_retired, updates_of_a_cut = 50e-9, 0.5, 180
+    per_update, until_retired, updates_of_a_cut = 50e-9, 0.5, 180  # as long as cut and palette take
     updates = until_retired * config.iterations
     if config.cut:  # of one mask for each image, unless that is chosen later
         updates += updates_of_a_cut / (1 if config.choose == "dataset" else len(config.init_sides))
