@@ -44,7 +44,8 @@ class Network:
         What `iem_xp.models` knows of it.
     then_iem : bool
         Whether to search on from the network's masks, by the numbers of the method that its labels were
-        found with.
+        found with. Where these weigh colours, the search starts from `SQUARES` too, and the majority of its
+        masks is what is cut.
     probabilities : bool
         Whether to give the network's probabilities too.
     device : str
