@@ -425,7 +425,7 @@ def test_on_standard_input_too(gpu: Library) -> None:
     photo = Path("photos/cat.png").read_bytes()
     result = CliRunner().invoke(cli, ["segment", *PAPER, "-", *ON_GPU], input=photo)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("Error: standard input: an image of 38 x 32 pixels")
+    assert result.stderr.startswith("error: standard input: an image of 38 x 32 pixels")
 
 
 # ---- Failures

@@ -311,7 +311,7 @@ def test_a_table_is_replaced_when_that_is_asked_for() -> None:
 
 
 def test_a_table_that_cannot_be_written_is_a_message() -> None:
-    assert "Error: " in evaluate("predicted", "truth", "--csv", "predicted/a.png/x.csv", status=1).stderr
+    assert "error: " in evaluate("predicted", "truth", "--csv", "predicted/a.png/x.csv", status=1).stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent otherwise there")

@@ -17,6 +17,7 @@ import click
 from iem_xp.pseudo_labels import Curation, Exported, LabelError, export_labels
 from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import Command, max_pixels_option, workers_option
 from iem_xp_cli.printing import say
 from iem_xp_cli.session import listed, progress
@@ -46,7 +47,14 @@ def take_curation(options: dict[str, Any]) -> Curation:
         raise click.UsageError(re.sub(r"(min|max)_share", r"--\1-share", str(error))) from error
 
 
-@click.command("export-labels")
+@click.command(
+    "export-labels",
+    cls=HelpfulCommand,
+    examples={
+        "iem-xp export-labels --top 8000 -o labels": "The best 8,000 masks of iem-run",
+        "iem-xp export-labels trial --top 500 --max-share 0.6 -o few": "None with more than 60 % foreground",
+    },
+)
 @click.argument("run", metavar="[RUN]", type=click.Path(path_type=Path), default=Path("iem-run"))
 @click.option("--top", type=click.IntRange(min=1), required=True, help="How many masks, or all if fewer.")
 @click.option(

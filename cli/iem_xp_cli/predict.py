@@ -16,6 +16,7 @@ from iem_xp.prediction import Network
 from iem_xp.runs.records import Output
 from iem_xp.runs.storing import StoreOption
 from iem_xp.trainers import TrainerError, refinement_of
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.inputs import Share, choose_store, input_options, take_inputs
 from iem_xp_cli.options import (
     device_option,
@@ -31,7 +32,14 @@ from iem_xp_cli.printing import say
 from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, segment_folder
 
 
-@click.command("predict")
+@click.command(
+    "predict",
+    cls=HelpfulCommand,
+    examples={
+        "iem-xp predict iem-run/models/pixels ./new": "Masks of new images, to iem-predictions/",
+        "iem-xp predict iem-run/models/keras - < photo.jpg > mask.png": "One image",
+    },
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @input_options
 @click.option(

@@ -18,6 +18,7 @@ from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
 from iem_xp.trainers import TrainerError, default_trainer, load_trainer, refinement_of
 from iem_xp_cli.export_labels import curation_options, take_curation
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import (
     Command,
     device_option,
@@ -75,7 +76,16 @@ def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str
     return options
 
 
-@click.command("refine")
+@click.command(
+    "refine",
+    cls=HelpfulCommand,
+    examples={
+        "iem-xp refine": "By the trainer that is installed, from the best 8,000 masks of iem-run",
+        "iem-xp refine --trainer pixels": "By a classifier of pixels, in seconds",
+        "iem-xp refine --trainer keras --schedule quick": "By the SegNet, on a CPU",
+    },
+    groups={"Training": ("trainer", "rounds", *_TRAINER_OPTIONS, "others")},
+)
 @click.argument("folder", metavar="[RUN]", type=click.Path(path_type=Path), default=Path("iem-run"))
 @click.option(
     "--top",
