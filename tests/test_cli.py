@@ -47,6 +47,7 @@ KEYS = {
     "workers",
     "init_side",
     "mean_inpainting_error",
+    "mean_information",
     "stages",
 }
 
@@ -454,6 +455,7 @@ def test_when_all_fail_no_square_is_claimed() -> None:
     result = segment("photos/broken.jpg", status=1)
     assert "none chosen" in result.stdout
     assert summary("photos/broken.jpg", status=1)["mean_inpainting_error"] is None
+    assert "images/s" not in segment("photos/broken.jpg", status=1).stdout
 
 
 @pytest.mark.parametrize(

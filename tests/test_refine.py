@@ -317,6 +317,7 @@ def test_the_same_command_again_has_nothing_to_do(trainer: colours.Trainer) -> N
     found = summary()
     assert (found["predicted"], found["skipped"], len(trainer.fits)) == (0, 4, 1)
     assert masks() == before
+    assert refine().stdout.startswith("nothing was left to do; it took, before:\nlabels: 4, in ")
 
 
 def test_images_that_come_later_are_predicted_by_the_same_command(trainer: colours.Trainer) -> None:
@@ -469,6 +470,13 @@ def test_a_trainer_that_is_not_there_is_an_error_before_anything_else(trainer: c
     assert "pip install 'iem-xp[keras]'" in result.stderr
     run("refine", "--trainer", "keras", status=2)
     assert files() == before
+
+
+def test_images_that_segment_failed_on_are_mentioned(trainer: colours.Trainer) -> None:
+    assert "failed in segment" not in refine().stderr
+    Path("photos/broken.jpg").write_bytes(b"no image")
+    segment(status=1)
+    assert "1 image(s) of iem-run failed in segment, and have no mask here either\n" in refine().stderr
 
 
 def test_a_folder_that_is_no_run_is_an_error(trainer: colours.Trainer) -> None:

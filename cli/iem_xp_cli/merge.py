@@ -97,7 +97,7 @@ def _merge(run: Run, parts: Sequence[Part], workers: int, overwrite: bool) -> di
         "written": merger.written,
         "seconds": round(time.perf_counter() - start, 3),
         "init_side": run.get_meta("init_side"),
-        "mean_inpainting_error": run.mean_inpainting_error(),
+        **run.means(),
     }
 
 

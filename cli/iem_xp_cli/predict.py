@@ -29,7 +29,7 @@ from iem_xp_cli.options import (
     workers_option,
 )
 from iem_xp_cli.printing import say
-from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, segment_folder
+from iem_xp_cli.session import announce_engine, mask_stream, messages, rate, remarks, segment_folder
 
 
 @click.command(
@@ -139,7 +139,7 @@ def _as_text(summary: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} done before, in "
-            f"{summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s",
+            f"{summary['seconds']:.1f} s{rate(summary)}",
             f"network: {summary['model']}",
             f"masks: {Path(summary['run']) / 'masks'}{crop}",
         ]

@@ -149,7 +149,8 @@ def command(
         if trainer is not None:
             load_trainer(trainer)  # or an error, before anything else
     with _messages(), Run.open(folder) as run:
-        if not run.counts().done:
+        counts = run.counts()
+        if not counts.done:
             raise RunError(f"{folder}: no image of it is done yet; continue with iem-xp segment")
         trainer = trainer or _find_trainer(run)
         choices = refinement_of(trainer)
@@ -158,6 +159,8 @@ def command(
         refinement = Refinement(top, curation, trainer, options, probabilities=probabilities, **choices)
         check_options(trainer, options)  # before anything is done, or deleted
         summary = refine_run(run, refinement, workers, take_device(device), overwrite=overwrite)
+    if counts.failed:
+        say([f"{counts.failed} image(s) of {folder} failed in segment, and have no mask here either"])
     if summary["failed"]:
         say(failures(Path(summary["run"])))
     click.echo(json.dumps(summary) if as_json else _as_text(summary))
@@ -187,8 +190,10 @@ def _as_text(summary: dict[str, Any]) -> str:
     seconds, figures = summary["seconds"], summary["figures"].items()
     crop = " (masks of the centre crops)" if summary["fit"] == "crop" else ""
     before = f", {summary['skipped']} before" if summary["skipped"] else ""
+    idle = [] if summary["predicted"] or summary["failed"] else ["nothing was left to do; it took, before:"]
     return "\n".join(
         [
+            *idle,
             f"labels: {summary['labels']}, in {seconds['labels']:.1f} s",
             f"training: {summary['epochs']} epochs in {seconds['training']:.1f} s"
             + "".join(f", {name} {value:.4g}" for name, value in figures),

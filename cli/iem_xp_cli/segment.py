@@ -37,7 +37,7 @@ from iem_xp_cli.options import (
     workers_option,
 )
 from iem_xp_cli.printing import say
-from iem_xp_cli.session import mask_stream, messages, remarks, search, segment_folder
+from iem_xp_cli.session import mask_stream, messages, rate, remarks, search, segment_folder
 
 _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
 
@@ -189,8 +189,7 @@ def _as_text(summary: dict[str, Any], settings: Settings) -> str:
     return "\n".join(
         [
             f"{summary['done']} done{before}, {summary['failed']} failed, {summary['skipped']} done before, "
-            f"in {summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s, "
-            f"{summary['device']}",
+            f"in {summary['seconds']:.1f} s{rate(summary)}, {summary['device']}",
             *_time(summary),
             f"initial square: {summary['init_side'] or side}",
             f"masks: {Path(summary['run']) / 'masks'}{crop}",

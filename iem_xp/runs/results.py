@@ -150,8 +150,8 @@ class Results:
         rows = self._database.execute(query, (limit,))
         return [Failure(Path(os.fsdecode(path)), error) for path, error in rows]
 
-    def mean_inpainting_error(self) -> float | None:
-        """Return the mean over the images that are done, None if there is none."""
-        query = "SELECT AVG(inpainting_error) FROM images WHERE status = 'done'"
-        mean: float | None = self._database.execute(query).fetchone()[0]
-        return mean
+    def means(self) -> dict[str, float | None]:
+        """Return the means over the images that are done, by the summary's names; None of none."""
+        query = "SELECT AVG(inpainting_error), AVG(information) FROM images WHERE status = 'done'"
+        error, information = self._database.execute(query).fetchone()
+        return {"mean_inpainting_error": error, "mean_information": information}
