@@ -28,6 +28,7 @@ from iem_xp_cli.options import (
 )
 from iem_xp_cli.printing import say
 from iem_xp_cli.refining import refine_run
+from iem_xp_cli.selecting import check_selection
 from iem_xp_cli.session import failures, messages
 
 _TRAINER_OPTIONS: dict[str, dict[str, Any]] = {
@@ -141,6 +142,7 @@ def command(
     with _messages(), Run.open(folder) as run:
         if not run.counts().done:
             raise RunError(f"{folder}: no image of it is done yet; continue with iem-xp segment")
+        check_selection(run, curation.selection)
         trainer = trainer or _find_trainer(run)
         choices = refinement_of(trainer)
         chosen = {"then_iem": then_iem, "rounds": rounds}
