@@ -26,6 +26,7 @@ COMMANDS = {
     "merge": "Merge runs of one configuration, as of the jobs of an array, into one.",
     "predict": "Find masks with a network that refine trained.",
     "export-model": "Write a trained network for programs without Keras: ONNX, SavedModel, LiteRT.",
+    "export": "Write the masks of a run for other programs: COCO, YOLO, Parquet, CSV, NumPy.",
     "export-labels": "Write the best masks of a run, with their images, as labels to train on.",
     "evaluate": "Compare masks with true masks or boxes.",
     "reproduce": "Reproduce the paper's tables on a data set.",
