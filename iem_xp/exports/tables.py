@@ -18,7 +18,7 @@ from iem_xp.runs.records import Finished
 from iem_xp.runs.results import Results
 from iem_xp.runs.selection import Selection
 
-_ROWS, _BYTES = 1000, 1 << 26
+_ROWS, _BYTES = 1000, 1 << 25
 """Rows of a row group of Parquet, and bytes of their images and masks: what is held in memory."""
 
 _NUMBERS = {

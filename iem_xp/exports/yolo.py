@@ -110,7 +110,7 @@ class Yolo:
                 with image.open("xb") as file:
                     file.write(_read(made.path) if made.data is None else made.data)
         except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-            cause = f"the name that it would have there is taken: {error.filename2 or error.filename}"
+            cause = f"the name of its image or label there, {made.image} or {made.label}, is taken"
             raise ImageError(f"{made.path}: {cause}; rename it") from error
 
 
