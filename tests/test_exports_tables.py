@@ -95,6 +95,8 @@ def test_the_best_come_first_and_then_those_that_failed(run: Run) -> None:
     }
     export(run, "csv", top=2)
     assert [Path(row["path"]).stem for row in rows(run)] == ["a", "c"]
+    export(run, "csv", top=9)
+    assert {row["status"] for row in rows(run)} == {"done"}
     export(run, "csv", Selection(omit=frozenset({"/y.png", str(run.folder.parent / "photos/a.png")})))
     assert [Path(row["path"]).stem for row in rows(run)] == ["c", "b", "x"]
 
@@ -113,14 +115,15 @@ def test_pandas_and_polars_read_it_whatever_files_are_called(run: Run) -> None:
     names = [*ODD, os.fsdecode(b"caf\xe9.png")] if os.name == "posix" else ODD
     for name in names:
         add(run, name, 0.5)
-    run.record_failed(Source(Path("/z.png"), ""), "/z.png: damaged")
+    failed = os.fsdecode(b"/z\xe9.png") if os.name == "posix" else "/z.png"
+    run.record_failed(Source(Path(failed), ""), f"{failed}: damaged")
     export(run, "csv")
     first = pd.read_csv(place(run, "csv"))
     other = pl.read_csv(place(run, "csv"), infer_schema_length=None)
     for table in (first, other):
         assert ",".join(table.columns) == COLUMNS
         found = {Path(path).name for path in table["path"]}
-        assert found == {name.replace("\udce9", "\\udce9") for name in names} | {"z.png"}
+        assert found == {name.replace("\udce9", "\\udce9") for name in (*names, Path(failed).name)}
     assert first["width"].dropna().tolist() == [17] * len(names)
     assert other["width"].dtype == pl.Int64
 
