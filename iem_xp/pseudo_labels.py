@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +35,7 @@ from iem_xp.images import (
 from iem_xp.labels import Labels, read_labels
 from iem_xp.ordered import in_order
 from iem_xp.runs.records import Failure, Ranked
+from iem_xp.runs.selection import Selection
 from iem_xp.runs.store import Run
 from iem_xp.threads import usable_cpus
 
@@ -59,6 +60,8 @@ class Curation:
         Whether only the largest connected part is kept, neighbours touching by sides.
     fill_holes : bool
         Whether background that does not reach the border becomes foreground.
+    selection : Selection
+        Which images may be labels at all.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class Curation:
     max_share: float = 1.0
     largest_component: bool = False
     fill_holes: bool = False
+    selection: Selection = field(default_factory=Selection)
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_share <= self.max_share <= 1:
@@ -83,6 +87,12 @@ class Curation:
         if self.largest_component:
             mask = largest_part(mask)
         return ndimage.binary_fill_holes(mask) if self.fill_holes else mask
+
+    def as_dict(self) -> dict[str, Any]:
+        """All choices by name, as JSON values; lists of images by their digests."""
+        switches = {"largest_component": self.largest_component, "fill_holes": self.fill_holes}
+        bounds = {"min_share": self.min_share, "max_share": self.max_share}
+        return {**bounds, **switches, **self.selection.as_dict()}
 
     def objection(self, share: float) -> str | None:
         """Why a label of this share of foreground is left out, None if it is not."""
@@ -175,7 +185,7 @@ def export_labels(
         "run": str(run.folder.absolute()),
         "configuration": configuration,
         "top": top,
-        "curation": asdict(curation),
+        "curation": curation.as_dict(),
         "versions": {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "scipy")},
     }
     write_atomically(folder / META, json.dumps(facts, indent=1).encode())
@@ -234,6 +244,8 @@ def _read(
     masks: Path, size: int, fit: Fit, curation: Curation, informed: bool, ranked: Ranked
 ) -> _Label | Failure | str:
     """The label of an image, why it is left out, or why it cannot be read."""
+    if objection := curation.selection.objection(ranked.source.path):
+        return objection
     if informed and not ranked.information:
         return "colours explain nothing of the mask"
     try:

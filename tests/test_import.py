@@ -74,6 +74,7 @@ ABOVE = [
     "boxes",
     "baselines",
     "runs",
+    "exports",
     "pseudo_labels",
     "datasets",
     "evaluation",

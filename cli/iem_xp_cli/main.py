@@ -30,6 +30,7 @@ SECTIONS = {
         "merge": "Merge runs of one configuration, as of the jobs of an array, into one.",
     },
     "Use them": {
+        "export": "Write the masks of a run for other programs: COCO, YOLO, Parquet, CSV, NumPy.",
         "export-labels": "Write the best masks of a run, with their images, as labels to train on.",
         "export-model": "Write a trained network for programs without Keras: ONNX, SavedModel, LiteRT.",
     },
