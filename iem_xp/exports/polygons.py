@@ -47,9 +47,8 @@ def outlines(mask: Mask, *, drawn: bool) -> list[Polygon]:
     Returns
     -------
     list of float64 arrays (P, 2)
-        As many as there are parts, the largest first, each with P >= 3 vertices. On 60 masks of photographs,
-        of 400 x 300 pixels, their IoU with the mask, rasterised as they are made for, is 99.9 % if drawn, else
-        99.8 %.
+        As many as there are parts, the largest first, each with P >= 3 vertices. On 60 masks of photographs
+        (400 x 300) their IoU with the mask, rasterised as they are made for, is 99.9 % if drawn, else 99.8 %.
     """
     import cv2
 
