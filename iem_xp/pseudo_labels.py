@@ -17,10 +17,9 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
-from iem_xp.boxes import largest_part
 from iem_xp.config import whole_number
+from iem_xp.curation import Curation
 from iem_xp.files import replacing
 from iem_xp.images import (
     Fit,
@@ -35,7 +34,6 @@ from iem_xp.images import (
 from iem_xp.labels import Labels, read_labels
 from iem_xp.ordered import in_order
 from iem_xp.runs.records import Failure, Ranked
-from iem_xp.runs.selection import Selection
 from iem_xp.runs.store import Run
 from iem_xp.threads import usable_cpus
 
@@ -46,59 +44,6 @@ COLUMNS = ("path", "mask", "inpainting_error", "foreground_share", "init_side", 
 
 class LabelError(ValueError):
     """Labels that cannot be made or read; the message names the folder and the cause."""
-
-
-@dataclass(frozen=True)
-class Curation:
-    """What is made of the masks before they are labels, and which are left out; by default nothing, none.
-
-    Parameters
-    ----------
-    min_share, max_share : float
-        Bounds of the foreground's share of the label, after what follows, in [0, 1].
-    largest_component : bool
-        Whether only the largest connected part is kept, neighbours touching by sides.
-    fill_holes : bool
-        Whether background that does not reach the border becomes foreground.
-    selection : Selection
-        Which images may be labels at all.
-
-    Raises
-    ------
-    ValueError
-        If the bounds are not as above.
-    """
-
-    min_share: float = 0.0
-    max_share: float = 1.0
-    largest_component: bool = False
-    fill_holes: bool = False
-    selection: Selection = field(default_factory=Selection)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.min_share <= self.max_share <= 1:
-            raise ValueError(
-                "min_share and max_share must be bounds within 0 and 1, "
-                f"not {self.min_share} and {self.max_share}"
-            )
-
-    def clean(self, mask: Mask) -> Mask:
-        """Make a label, bool (S, S), of a mask of this size."""
-        if self.largest_component:
-            mask = largest_part(mask)
-        return ndimage.binary_fill_holes(mask) if self.fill_holes else mask
-
-    def as_dict(self) -> dict[str, Any]:
-        """All choices by name, as JSON values; lists of images by their digests."""
-        switches = {"largest_component": self.largest_component, "fill_holes": self.fill_holes}
-        bounds = {"min_share": self.min_share, "max_share": self.max_share}
-        return {**bounds, **switches, **self.selection.as_dict()}
-
-    def objection(self, share: float) -> str | None:
-        """Why a label of this share of foreground is left out, None if it is not."""
-        if share < self.min_share:
-            return f"foreground share below {self.min_share:g}"
-        return f"foreground share above {self.max_share:g}" if share > self.max_share else None
 
 
 @dataclass

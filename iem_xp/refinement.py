@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from iem_xp.curation import Curation
 from iem_xp.files import remove
 from iem_xp.models import is_begun
-from iem_xp.pseudo_labels import Curation, LabelError, read_meta
+from iem_xp.pseudo_labels import LabelError, read_meta
 from iem_xp.runs.database import RunError
 from iem_xp.runs.settings import differences
 from iem_xp.runs.store import Run

@@ -92,6 +92,13 @@ def test_holes_stay_holes_and_parts_are_apart() -> None:
     assert not draw(polygons, mask.shape)[12:16, 12:14].any()
 
 
+def test_the_largest_part_comes_first() -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[1:3, 1:3] = mask[10:30, 5:25] = mask[35:39, 20:30] = True
+    tops = [polygon[:, 1].min() for polygon in outlines(mask, drawn=True)]
+    assert [int(top) for top in tops] == [10, 35, 1]
+
+
 def test_an_island_in_a_hole_is_a_part_of_its_own() -> None:
     mask = np.ones((30, 30), bool)
     mask[5:25, 5:25] = False

@@ -75,6 +75,7 @@ ABOVE = [
     "baselines",
     "runs",
     "exports",
+    "curation",
     "pseudo_labels",
     "datasets",
     "evaluation",

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 import scenes
 from iem_xp import pseudo_labels as module
+from iem_xp.curation import Curation
 from iem_xp.images import encode_mask, encode_png, fit_image, read_stamped, write_atomically
-from iem_xp.pseudo_labels import Curation, Exported, LabelError, export_labels, read_meta
+from iem_xp.pseudo_labels import Exported, LabelError, export_labels, read_meta
 from iem_xp.runs.naming import Source
 from iem_xp.runs.records import Candidate, Entry
 from iem_xp.runs.selection import Selection

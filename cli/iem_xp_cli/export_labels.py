@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from iem_xp.pseudo_labels import Curation, Exported, LabelError, export_labels
+from iem_xp.curation import Curation
+from iem_xp.pseudo_labels import Exported, LabelError, export_labels
 from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
 from iem_xp_cli.helping import HelpfulCommand

@@ -47,8 +47,8 @@ def outlines(mask: Mask, *, drawn: bool) -> list[Polygon]:
     Returns
     -------
     list of float64 arrays (P, 2)
-        As many as there are parts, each with P >= 3 vertices. On 60 masks of photographs, of 400 x 300
-        pixels, their IoU with the mask, rasterised as they are made for, is 99.9 % if drawn, else 99.8 %.
+        As many as there are parts, the largest first, each with P >= 3 vertices. On 60 masks of photographs
+        (400 x 300) their IoU with the mask, rasterised as they are made for, is 99.9 % if drawn, else 99.8 %.
     """
     import cv2
 
@@ -59,7 +59,8 @@ def outlines(mask: Mask, *, drawn: bool) -> list[Polygon]:
     holes: dict[int, list[Polygon]] = {}
     for ring, (*_, parent) in zip(rings, tree[0] if found else (), strict=True):
         holes.setdefault(parent, []).append(ring)
-    outer = (number for number, (*_, parent) in enumerate(tree[0] if found else ()) if parent < 0)
+    outer = [number for number, (*_, parent) in enumerate(tree[0] if found else ()) if parent < 0]
+    outer.sort(key=lambda number: -cv2.contourArea(found[number]))
     return [_with_holes(rings[number], holes.get(number, [])) for number in outer]
 
 
