@@ -173,7 +173,7 @@ def compared(images: list[Pixels]) -> bytes:
         paper = iem_xp.segment(small, replace(PAPER, choose="image"), engine="array").masks[0]
         masks = paper, best(small), grabcut(small, box)
         rows.append([small, *(overlay(small, mask) for mask in masks)])
-    return encode_png(contact_sheet(["image", "--preset paper", "--preset best", "GrabCut"], rows, 200))
+    return encode_png(contact_sheet(["image", "paper", "best", "GrabCut"], rows, 200))
 
 
 def off_centre() -> bytes:
@@ -181,7 +181,7 @@ def off_centre() -> bytes:
     import skimage as ski
     from sklearn.datasets import load_sample_image
 
-    return compared([_in_colour(ski.data.cell()), load_sample_image("flower.jpg")[:, 250:]])
+    return compared([_in_colour(ski.data.cell()), load_sample_image("flower.jpg")[:, 310:]])
 
 
 def several() -> bytes:

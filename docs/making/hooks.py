@@ -8,11 +8,13 @@ from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import checking
 import figures
 import repository
 
@@ -55,6 +57,13 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
     return _EQUATION.sub(_equation, content)
 
 
+def on_post_build(config: MkDocsConfig) -> None:
+    """Refuse a site with dead links, or with pages that load something from elsewhere."""
+    faults = checking.find_faults(Path(config.site_dir).resolve())
+    if faults:
+        raise PluginError("\n".join(faults))
+
+
 def _generated(config: MkDocsConfig, name: str, content: str | bytes) -> File:
     return File.generated(config, name, content=content)
 
@@ -69,10 +78,10 @@ def _help(command: str) -> str:
 
     from iem_xp_cli.main import cli
 
-    shown = CliRunner().invoke(cli, [command, "--help"], prog_name="iem-xp", terminal_width=100)
+    shown = CliRunner().invoke(cli, [command, "--help"], prog_name="iem-xp", terminal_width=80)
     if shown.exit_code:
         raise ValueError(f"iem-xp {command} --help: {shown.output}")
-    return f"``` {{ .text .help }}\n{shown.output.rstrip()}\n```"
+    return f"``` text\n{shown.output.rstrip()}\n```"
 
 
 def _equation(match: re.Match[str]) -> str:
