@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": "Find masks with a network that refine trained.",
     "export-model": "Write a trained network for programs without Keras: ONNX, SavedModel, LiteRT.",
     "export-labels": "Write the best masks of a run, with their images, as labels to train on.",
+    "report": "Make a page to judge a run by eye, and to choose its labels.",
     "evaluate": "Compare masks with true masks or boxes.",
     "reproduce": "Reproduce the paper's tables on a data set.",
     "trainers": "List the installed trainers of networks, and what they lack.",
