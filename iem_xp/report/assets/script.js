@@ -5,6 +5,7 @@ const panelsShown = new Set(data.panels);
 let shown = []; // the rows that the controls ask for
 let page = 0;
 let current = null; // the row that was last in focus
+let viewed = null; // the row of the larger view
 let moveLine = null;
 
 // ---- What is shown
@@ -96,7 +97,8 @@ function open(row) {
 }
 
 function fill() {
-  fillView(current, `${shown.indexOf(current) + 1} of ${shown.length}`, mark);
+  viewed = current;
+  fillView(viewed, `${shown.indexOf(current) + 1} of ${shown.length}`, mark);
 }
 
 function mark(row, kind) {
@@ -341,7 +343,10 @@ function listen() {
   $("view-previous").addEventListener("click", () => go(-1));
   $("view-next").addEventListener("click", () => go(1));
   $("view-close").addEventListener("click", () => $("view").close());
-  $("view").addEventListener("close", () => current && cardOf(current)?.querySelector(".name").focus());
+  $("view").addEventListener("close", () => {
+    // The browser has given the focus back to where it was; the larger view may have gone on since.
+    if (document.activeElement !== $("search")) cardOf(viewed)?.querySelector(".name").focus();
+  });
   $("help-open").addEventListener("click", () => $("help").showModal());
   $("help-close").addEventListener("click", () => $("help").close());
   $("save-good").addEventListener("click", () => save(marks.of("good"), "good"));
