@@ -171,6 +171,16 @@ def test_refined_masks_are_shown_beside_with_their_agreement(tmp_path: Path) -> 
     assert [row["has"] for row in data["rows"]] == ["111111", "111111", "111100", "111100"]
 
 
+def test_refined_masks_without_a_truth_are_not_scored(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", NAMES)
+    make_run(run / "refined", NAMES[:1], photos=tmp_path / "photos")
+    write_atomically(tmp_path / "truth" / "3.png", encode_mask(square()))
+    _, data = report(run, truth=tmp_path / "truth")
+    assert [row["iou"] for row in data["rows"]] == [None, None, None, 1]
+    assert "refined_iou" not in data["rows"][0]
+    assert data["rows"][0]["agreement"] == 1
+
+
 def test_masks_in_archives_are_read(tmp_path: Path) -> None:
     import tarfile
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from iem_xp.config import whole_number
-from iem_xp.evaluation.matching import match
+from iem_xp.evaluation.matching import MatchError, Pair, match
 from iem_xp.files import placing
 from iem_xp.images import load_formats
 from iem_xp.ordered import in_order
@@ -166,9 +166,10 @@ def _find_beside(run: Run, paths: dict[Path, None], truth: Path | None) -> Besid
     if not paths:
         return Beside(refined, {}, crop=crop)
     truths = by_mask(match(run.folder, truth))
-    if not refined:
-        return Beside(refined, truths, crop=crop)
-    return Beside(refined, truths, by_mask(match(run.folder / "refined", truth)), crop)
+    refined_truths: dict[str, Pair] = {}
+    with suppress(MatchError):  # of the few that are refined yet, say, none has a truth
+        refined_truths = by_mask(match(run.folder / "refined", truth)) if refined else {}
+    return Beside(refined, truths, refined_truths, crop)
 
 
 def _place(folder: Path, number: int, strip: Strip, *, embed: bool) -> str:

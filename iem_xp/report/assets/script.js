@@ -4,6 +4,7 @@ const $ = (id) => document.getElementById(id);
 const panelsShown = new Set(data.panels);
 let shown = []; // the rows that the controls ask for
 let page = 0;
+let cards = new Map(); // of the rows on the page
 let current = null; // the row that was last in focus
 let viewed = null; // the row of the larger view
 let moveLine = null;
@@ -52,7 +53,12 @@ function draw() {
   const panels = data.panels.filter((name) => panelsShown.has(name));
   $("gallery").style.setProperty("--panels", Math.max(1, panels.length));
   const from = page * size();
-  $("gallery").replaceChildren(...shown.slice(from, from + size()).map((row) => card(row, panels, { open, mark })));
+  const there = [...cards.keys()];
+  const wanted = shown.slice(from, from + size());
+  if (!wanted.length || there.length !== wanted.length || there.some((row, i) => row !== wanted[i])) {
+    cards = new Map(wanted.map((row) => [row, cards.get(row) ?? card(row, panels, { open, mark })]));
+    $("gallery").replaceChildren(...cards.values());
+  }
   if (!shown.length) $("gallery").append(make("p", { class: "quiet" }, rows.length ? "No image is like that." : "This run has no image yet."));
   $("page").textContent = `${page + 1} of ${pages()}`;
   $("previous").disabled = page === 0;
@@ -70,7 +76,7 @@ function turn(step) {
 }
 
 function cardOf(row) {
-  return document.querySelector(`#gallery [data-index="${row.index}"]`);
+  return cards.get(row);
 }
 
 // ---- One image: focus, larger view, marks
@@ -145,6 +151,7 @@ async function load(file) {
   const { mark: kind, found, unknown } = fromList(await file.text());
   for (const row of found) marks.set(row, kind ?? $("load-as").value);
   marks.keep();
+  cards.clear();
   update();
   countMarks();
   say(`${file.name}: ${found.length} images are ${kind ?? $("load-as").value}${unknown ? `; ${unknown} lines name none of this page` : ""}`);
@@ -258,6 +265,7 @@ function fillControls() {
     box.addEventListener("change", () => {
       if (box.checked) panelsShown.add(name);
       else panelsShown.delete(name);
+      cards.clear();
       draw();
     });
     $("panels").append(make("label", {}, box, ` ${CAPTIONS[name]}`));
@@ -321,6 +329,7 @@ function listen() {
   $("controls").addEventListener("reset", () => setTimeout(() => {
     setDirection(false);
     data.panels.forEach((name) => panelsShown.add(name));
+    cards.clear();
     $("top").value = Math.min(data.top, $("top").max);
     drawLine();
     update();
@@ -360,6 +369,7 @@ function listen() {
     if (!confirm(`Take back all ${marks.known.size} marks?`)) return;
     marks.known.clear();
     marks.keep();
+    cards.clear();
     update();
     countMarks();
   });
