@@ -1,7 +1,7 @@
 """The page of a report of many images, in a browser without a window.
 
-``python benchmarks/report.py [N]``: an artificial run of N images, by default 10,000, of the sample
-photographs; how long its report takes, how soon the page is there, and how long it is busy at a time while
+``python benchmarks/report.py [N]``: an artificial run of N images, 300 or more, by default 10,000, of the
+sample photographs; how long its report takes, how soon the page is there, and how long it is busy at a time while
 it is sorted, searched, filtered, turned and scrolled. Needs Chromium and Playwright.
 
 ``python benchmarks/report.py --figure FILE``: the picture in docs/report.md, of the sample photographs.
@@ -34,7 +34,7 @@ from iem_xp.runs.settings import Settings
 from iem_xp.runs.store import Run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from browsers import PATIENCE, launched
+from browsers import PATIENCE, launched, wait_until
 
 IMAGES = 10_000
 OPENINGS = 5
@@ -85,7 +85,7 @@ def opened(browser: Any, page_file: Path) -> Iterator[tuple[Any, float]]:
     page.add_init_script(WATCH)
     begin = time.perf_counter()
     page.goto(page_file.as_uri(), wait_until="commit")
-    page.wait_for_function("document.querySelector('.card img')?.naturalWidth > 0")
+    wait_until(page, "document.querySelector('.card img')?.naturalWidth > 0")
     yield page, time.perf_counter() - begin
     context.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -40,6 +41,15 @@ def missing() -> str | None:
         where = f"at IEM_XP_CHROMIUM={named}" if named else f"of the names {', '.join(NAMES)}"
         return f"there is no Chromium {where}; install the package chromium"
     return None
+
+
+def wait_until(page: Any, expression: str) -> None:
+    """Wait until JavaScript is true of a page; Playwright's way needs `eval`, which a policy may forbid."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(expression):
+        if time.monotonic() > end:
+            raise TimeoutError(f"never true: {expression}")
+        page.wait_for_timeout(20)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import browsers
+from browsers import wait_until
 from iem_xp.images import encode_mask, write_atomically
 from iem_xp.report import making
 from iem_xp.report.making import make_report
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.browser
 
 HOSTILE = "<img src=x onerror=document.title='broken'>.png"
 NESTED = "</script><script>document.title='broken'<"  # as folders
-UNPRINTABLE = ["two\nlines.png", os.fsdecode(b"\xff\xfe.png"), "quo\"te'&amp;.png"]
+UNPRINTABLE = ["two\nlines.png", os.fsdecode(b"\xff\xfe.png"), f"quo\"te'&amp;{'long' * 40}.png"]
 NAMES = [HOSTILE, f"{NESTED}/script>.png", *UNPRINTABLE, *(f"plain {i:02d}.png" for i in range(30))]
 TRUTHS = {0: square(), 5: square(5), 6: square(7)}
 
@@ -64,7 +65,7 @@ class Opened:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri())
-        self.page.wait_for_function("document.getElementById('count').textContent !== ''")
+        wait_until(self.page, "document.getElementById('count').textContent !== ''")
 
     def names(self) -> list[str]:
         return self.page.locator("#gallery .name").all_text_contents()
@@ -109,7 +110,7 @@ def test_the_page_shows_the_run(opened: Opened) -> None:
     assert "IoU 100.0 %" in first.locator(".figures").text_content()
     alts = first.locator("img").evaluate_all("images => images.map(image => image.alt)")
     assert alts.count(f"cut-out of {HOSTILE}") == 1
-    page.wait_for_function("document.querySelector('.card img').naturalWidth === 6 * 33")
+    wait_until(page, "document.querySelector('.card img').naturalWidth === 6 * 33")
 
 
 def test_names_are_text_and_nothing_else(opened: Opened) -> None:
@@ -134,7 +135,7 @@ def test_images_are_searched_by_name(opened: Opened) -> None:
     assert opened.names() == []
     assert opened.text("#gallery") == "No image is like that."
     page.locator("#reset").click()
-    page.wait_for_function("document.querySelectorAll('.card').length === 24")
+    wait_until(page, "document.querySelectorAll('.card').length === 24")
 
 
 def test_images_are_sorted_and_what_has_no_value_comes_last(opened: Opened) -> None:
@@ -368,13 +369,13 @@ def test_lists_are_saved_with_the_names_that_can_be_lines_and_loaded_again(
         f"# iem-xp report: bad\r\n{photos / 'plain 03.png'}\r\n\n{photos / HOSTILE}\n/elsewhere.png\n"
     )
     page.locator("#load").set_input_files(tmp_path / "list.txt")
-    page.wait_for_function("document.getElementById('said').textContent.startsWith('list.txt')")
+    wait_until(page, "document.getElementById('said').textContent.startsWith('list.txt')")
     assert opened.text("#said") == "list.txt: 2 images are bad; 1 lines name none of this page"
     assert opened.text("#marks-said").startswith("Marked: 3 good, 3 bad")
     (tmp_path / "list.txt").write_text(f"{photos / 'plain 04.png'}\n")
     page.locator("#load-as").select_option("good")
     page.locator("#load").set_input_files(tmp_path / "list.txt")
-    page.wait_for_function("document.getElementById('marks-said').textContent.startsWith('Marked: 4 good')")
+    wait_until(page, "document.getElementById('marks-said').textContent.startsWith('Marked: 4 good')")
     page.once("dialog", lambda dialog: dialog.accept())
     page.locator("#clear").click()
     assert opened.text("#marks-said").startswith("Marked: 0 good, 0 bad")
@@ -489,7 +490,7 @@ def test_strips_beside_the_page_are_shown(
         make_report(opened_run, run / "report", longest=40)
     context = chromium.new_context()
     opened = Opened(context, run / "report" / "index.html")
-    opened.page.wait_for_function("document.querySelectorAll('.card img')[5].naturalWidth === 4 * 33")
+    wait_until(opened.page, "document.querySelectorAll('.card img')[5].naturalWidth === 4 * 33")
     assert opened.complaints == []
     context.close()
 

@@ -95,6 +95,18 @@ def test_with_crops_the_crop_and_its_mask_are_shown(tmp_path: Path) -> None:
     assert cutout[:, 24:].min() > 180  # the checkerboard
 
 
+def test_of_an_image_nothing_but_its_crop_is_shown(tmp_path: Path) -> None:
+    image = np.full((16, 48, 3), (220, 30, 30), np.uint8)
+    image[:, 16:32] = (30, 220, 30)
+    write_atomically(tmp_path / "photos" / "a.png", encode_png(image))
+    settings = replace(reports.SETTINGS, fit="crop")
+    masks = {"a.png": np.eye(16, dtype=np.bool_)}
+    _, data = report(make_run(tmp_path / "run", ["a.png"], settings=settings, masks=masks))
+    picture, *_ = panels_of(strip_of(data["rows"][0]), 4)
+    inside = picture[:, :36]  # beside the next panel colours mix
+    np.testing.assert_allclose(inside, np.broadcast_to((30, 220, 30), inside.shape), atol=20)
+
+
 def test_of_many_images_some_are_shown_with_their_ranks_among_all(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", [f"{i:02d}.png" for i in range(9)], failed=["x.png", "y.png", "z.png"])
     made, data = report(run, limit=2)
