@@ -1,8 +1,8 @@
 """The page of a report of many images, in a browser without a window.
 
 ``python benchmarks/report.py [N]``: an artificial run of N images, 300 or more, by default 10,000, of the
-sample photographs; how long its report takes, how soon the page is there, and how long it is busy at a time while
-it is sorted, searched, filtered, turned and scrolled. Needs Chromium and Playwright.
+sample photographs; how long its report takes, how soon the page is there, and how long it is busy at a time
+while it is sorted, searched, filtered, turned and scrolled. Needs Chromium and Playwright.
 
 ``python benchmarks/report.py --figure FILE``: the picture in docs/report.md, of the sample photographs.
 """

@@ -234,7 +234,7 @@ def test_trainings_have_their_curves_and_the_configuration_is_told(opened: Opene
     label = opened.page.locator("#curves svg").get_attribute("aria-label")
     assert label == "loss: 2 epochs, from 0.5 to 0.25, least 0.25, most 0.5"
     assert opened.page.locator("#curves polyline").get_attribute("points") == "0,0 100,100"
-    assert "init_sides[44,78]" in opened.text("#facts")
+    assert "init_sides[ 44, 78 ]" in opened.text("#facts")
 
 
 # Keys, the larger view
@@ -370,7 +370,7 @@ def test_lists_are_saved_with_the_names_that_can_be_lines_and_loaded_again(
     )
     page.locator("#load").set_input_files(tmp_path / "list.txt")
     wait_until(page, "document.getElementById('said').textContent.startsWith('list.txt')")
-    assert opened.text("#said") == "list.txt: 2 images are bad; 1 lines name none of this page"
+    assert opened.text("#said") == "list.txt: 2 images marked bad; no image of this page: 1 line"
     assert opened.text("#marks-said").startswith("Marked: 3 good, 3 bad")
     (tmp_path / "list.txt").write_text(f"{photos / 'plain 04.png'}\n")
     page.locator("#load-as").select_option("good")
@@ -460,6 +460,8 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(opened: Opened, width: int)
     for summary in page.locator("summary").all():
         summary.click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    names = page.locator("#gallery .name")
+    assert names.evaluate_all("names => names.every(name => name.scrollWidth <= name.clientWidth)")
     page.locator("#gallery .name").first.click()
     assert page.locator("#view").evaluate("view => view.scrollWidth <= view.clientWidth")
 

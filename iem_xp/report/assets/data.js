@@ -42,6 +42,10 @@ function percent(value) {
   return `${(100 * value).toFixed(1)} %`;
 }
 
+function many(count, noun) {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 function mean(values) {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -144,7 +144,7 @@ function save(listed, title) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   const names = refused.slice(0, 3).map((row) => JSON.stringify(row.name.toWellFormed())).join(", ");
   const left = `${refused.length} left out, whose names cannot be lines of a list: ${names}${refused.length > 3 ? ", ..." : ""}`;
-  say(`${title}.txt: ${count} images${refused.length ? `; ${left}` : ""}`);
+  say(`${title}.txt: ${many(count, "image")}${refused.length ? `; ${left}` : ""}`);
 }
 
 async function load(file) {
@@ -154,7 +154,7 @@ async function load(file) {
   cards.clear();
   update();
   countMarks();
-  say(`${file.name}: ${found.length} images are ${kind ?? $("load-as").value}${unknown ? `; ${unknown} lines name none of this page` : ""}`);
+  say(`${file.name}: ${many(found.length, "image")} marked ${kind ?? $("load-as").value}${unknown ? `; no image of this page: ${many(unknown, "line")}` : ""}`);
 }
 
 let silence;
@@ -194,7 +194,7 @@ function fillSummary() {
     ...means,
   );
   const remarks = [];
-  if (waiting) remarks.push(`${waiting} images wait for their masks: the run is not finished, and its command continues it.`);
+  if (waiting) remarks.push(`${many(waiting, "image")} without a mask yet: the run is not finished, and its command continues it.`);
   if (done.length < masks) remarks.push(`${done.length.toLocaleString("en")} of ${masks.toLocaleString("en")} masks are shown, evenly from the best to the worst; the means are theirs.`);
   $("limited").textContent = remarks.join(" ");
   $("limited").hidden = !remarks.length;
@@ -236,7 +236,8 @@ function fillFailures() {
 }
 
 function fillFacts() {
-  const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+  // With spaces, at which long values can be broken.
+  const text = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 1).replace(/\n\s*/g, " "));
   for (const [title, values] of Object.entries(data.facts)) {
     const entries = values && typeof values === "object" && !Array.isArray(values) ? Object.entries(values) : [[title, values]];
     const lines = entries.map(([name, value]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, text(value))));
@@ -366,7 +367,7 @@ function listen() {
     $("load").value = ""; // the same list can be loaded again
   });
   $("clear").addEventListener("click", () => {
-    if (!confirm(`Take back all ${marks.known.size} marks?`)) return;
+    if (!confirm(`Take back ${many(marks.known.size, "mark")}?`)) return;
     marks.known.clear();
     marks.keep();
     cards.clear();
