@@ -170,7 +170,7 @@ def draw_figure(file: Path) -> None:
             page.evaluate("document.getElementById('said').hidePopover()")
             page.wait_for_timeout(500)
             shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
-        shot.quantize(192, dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)
+        shot.save(file, quality=88)
     print(f"{file}: {file.stat().st_size / 1000:.0f} kB")
 
 
