@@ -85,6 +85,7 @@ ABOVE = [
     "exporting",
     "prediction",
     "refinement",
+    "report",
 ]
 """What is built on the core, from the ground up."""
 

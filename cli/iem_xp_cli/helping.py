@@ -25,6 +25,8 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         "inpainted",
         "probabilities",
         "figures",
+        "panel",
+        "opens",
         "as_format",
         "as_json",
     ),
