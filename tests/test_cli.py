@@ -47,6 +47,7 @@ KEYS = {
     "workers",
     "init_side",
     "mean_inpainting_error",
+    "mean_information",
     "stages",
 }
 
@@ -425,7 +426,7 @@ def test_on_standard_input_too(gpu: Library) -> None:
     photo = Path("photos/cat.png").read_bytes()
     result = CliRunner().invoke(cli, ["segment", *PAPER, "-", *ON_GPU], input=photo)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("Error: standard input: an image of 38 x 32 pixels")
+    assert result.stderr.startswith("error: standard input: an image of 38 x 32 pixels")
 
 
 # ---- Failures
@@ -454,6 +455,7 @@ def test_when_all_fail_no_square_is_claimed() -> None:
     result = segment("photos/broken.jpg", status=1)
     assert "none chosen" in result.stdout
     assert summary("photos/broken.jpg", status=1)["mean_inpainting_error"] is None
+    assert "images/s" not in segment("photos/broken.jpg", status=1).stdout
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,8 @@ ABOVE = [
     "boxes",
     "baselines",
     "runs",
+    "exports",
+    "curation",
     "pseudo_labels",
     "datasets",
     "evaluation",

@@ -14,6 +14,7 @@ from iem_xp.rendering import contact_sheet
 from iem_xp.runs.inputs import find_images
 from iem_xp.runs.records import FOLDERS, Output
 from iem_xp.runs.settings import PRESETS
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import device_option, take_device
 from iem_xp_cli.session import messages, search, segment_folder
 
@@ -23,7 +24,11 @@ OWN = {"photographs", "run", SHEET}
 SAMPLES = ("flower", "cameraman", "cell", "tissue", "coffee", "cat")
 
 
-@click.command("demo")
+@click.command(
+    "demo",
+    cls=HelpfulCommand,
+    examples={"iem-xp demo -o trial": "To trial/"},
+)
 @click.option(
     "-o",
     "--output",

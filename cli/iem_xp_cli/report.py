@@ -17,16 +17,25 @@ from iem_xp.report.making import PAGE, Made, ReportError, make_report
 from iem_xp.runs.database import RunError
 from iem_xp.runs.inputs import SourceError
 from iem_xp.runs.store import Run
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import max_pixels_option, workers_option
 from iem_xp_cli.printing import say
 from iem_xp_cli.session import listed, progress
 
 
-@click.command("report")
+@click.command(
+    "report",
+    cls=HelpfulCommand,
+    groups={"Page": ("truth", "top", "limit", "panel", "opens")},
+    examples={
+        "iem-xp report --open": "The run in iem-run, in the browser",
+        "iem-xp report trial --truth ./masks --top 500": "Beside true masks, with the line of the best 500",
+    },
+)
 @click.argument("run", metavar="[RUN]", type=click.Path(path_type=Path), default=Path("iem-run"))
 @click.option(
     "--truth",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Folder of true masks, as for evaluate: they are shown, and the IoU of each mask.",
 )
 @click.option(
