@@ -180,10 +180,16 @@ def test_images_are_filtered(opened: Opened) -> None:
 def test_pages_are_turned(opened: Opened) -> None:
     page = opened.page
     assert page.locator("#previous").is_disabled()
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
     page.locator("#next").click()
     assert opened.text("#page") == "2 of 2"
     assert len(opened.names()) == 13
     assert page.locator("#next").is_disabled()
+    assert page.evaluate("document.activeElement.id") == "previous"  # the focus is not lost
+    wait_until(page, "document.querySelector('#gallery').getBoundingClientRect().top >= 0")
+    page.keyboard.press("Enter")
+    assert opened.text("#page") == "1 of 2"
+    assert page.evaluate("document.activeElement.id") == "next"
     page.locator("#size").select_option("96")
     assert (opened.text("#page"), len(opened.names())) == ("1 of 1", 37)
 

@@ -25,8 +25,6 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         "inpainted",
         "probabilities",
         "figures",
-        "panel",
-        "opens",
         "as_format",
         "as_json",
     ),

@@ -26,15 +26,16 @@ from iem_xp_cli.session import listed, progress
 @click.command(
     "report",
     cls=HelpfulCommand,
+    groups={"Page": ("truth", "top", "limit", "panel", "opens")},
     examples={
-        "iem-xp report --open": "A page of iem-run, in the browser",
-        "iem-xp report iem-run --truth truth": "With true masks beside, and the IoU of each",
+        "iem-xp report --open": "The run in iem-run, in the browser",
+        "iem-xp report trial --truth truth --top 500": "Beside true masks, with the line of the best 500",
     },
 )
 @click.argument("run", metavar="[RUN]", type=click.Path(path_type=Path), default=Path("iem-run"))
 @click.option(
     "--truth",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Folder of true masks, as for evaluate: they are shown, and the IoU of each mask.",
 )
 @click.option(

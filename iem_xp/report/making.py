@@ -93,7 +93,7 @@ def make_report(
     Raises
     ------
     ReportError
-        If the folder is of something else.
+        If the folder is of something else, or `truth` is none.
     MatchError, SourceError
         If the true masks cannot be read, or none belongs to the run.
     ValueError
@@ -104,6 +104,8 @@ def make_report(
     whole_number("limit", limit, 1)
     whole_number("longest", longest, 16)
     check_place(folder)
+    if truth is not None and not truth.is_dir():
+        raise ReportError(f"{truth}: is no folder; true masks are read from one")
     shown = choose(run, limit)
     failures = run.failures(limit)
     paths = {one.finished.entry.source.path: None for one in shown}

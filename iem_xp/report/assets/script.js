@@ -72,7 +72,9 @@ function turn(step) {
   page += step;
   draw();
   current = null;
-  $("gallery").scrollIntoView({ block: "nearest" });
+  const [pressed, other] = step > 0 ? ["next", "previous"] : ["previous", "next"];
+  if ($(pressed).disabled) $(other).focus(); // a button that is disabled loses the focus
+  if ($("gallery").getBoundingClientRect().top < 0) $("gallery").scrollIntoView();
 }
 
 function cardOf(row) {
