@@ -27,6 +27,7 @@ ELSEWHERE = {
     ("docs/datasets.md", "python"): "test_datasets_registry.py",
     ("docs/embedding.md", "python"): "test_embedding.py",
     ("docs/export-model.md", "python"): "test_keras_exporting.py",
+    ("docs/export.md", "python"): "test_export.py",
     ("docs/labels.md", "python"): "toys.py",
 }
 """Modules that run the blocks of a page, and look at what comes out."""
@@ -202,9 +203,11 @@ def lay_out(folder: Path, run: list[Block]) -> None:
     with tarfile.open(folder / "cars" / "00000.tar", "w") as archive:
         archive.add(folder / "photos" / "new.jpg", "000.jpg")
     downloads.make_lmdb(folder / "car_lmdb", {b"0": photograph})
+    (folder / "good.txt").write_text(f"{images / 'flower.jpg'}\n{images / 'cat.jpg'}\n")
+    (folder / "bad.txt").write_text(f"{images / 'cat.jpg'}\n")
     text = "\n".join(block.text for block in run)
     makes_it = re.search(r"^(\$ )?iem-xp segment (\./)?images *(#.*)?$", text, re.MULTILINE)
-    if re.search(r"iem-run|iem-xp (refine|export-labels)", text) and not makes_it:
+    if re.search(r"iem-run|iem-xp (refine|export|export-labels)", text) and not makes_it:
         invoke(["segment", "images"])
 
 

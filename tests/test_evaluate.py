@@ -18,6 +18,7 @@ from PIL import Image
 from folders import PAPER
 from iem_xp.images import fit_truth
 from iem_xp.metrics import METRICS
+from iem_xp.runs.store import Run
 from iem_xp_cli.main import cli
 
 PROGRAM = Path(sys.executable).with_name("iem-xp")
@@ -289,11 +290,15 @@ def test_a_run_is_compared_as_it_was_made(fit: str) -> None:
         (["predicted", "truth", "--csv", "old.csv"], "old.csv: exists; use another name, or --overwrite"),
         (["predicted", "truth", "--csv", "truth"], "truth: is a folder; name a file in it"),
         (["predicted", "boxes.csv", "--fit", "crop"], "boxes of crops need the images' own sizes"),
+        (["truth", "run"], "run: is a run, and no truth; masks come first: iem-xp evaluate run truth"),
+        (["run", "run"], "run: is a run, and no truth; to compare two runs, give its folder run/masks"),
         (["predicted", "truth", "--workers", "0"], "0 is not in the range x>=1"),
     ],
 )
 def test_wrong_usage_is_explained_and_writes_nothing(arguments: list[str], message: str) -> None:
     save("other/z.png", [[0]])
+    with Run.create(Path("run"), {}):
+        pass
     Path("boxes.csv").write_text("image,x,y,width,height\na,0,0,1,1\n")
     Path("old.csv").write_text("old")
     there = sorted(Path().rglob("*"))
@@ -311,7 +316,7 @@ def test_a_table_is_replaced_when_that_is_asked_for() -> None:
 
 
 def test_a_table_that_cannot_be_written_is_a_message() -> None:
-    assert "Error: " in evaluate("predicted", "truth", "--csv", "predicted/a.png/x.csv", status=1).stderr
+    assert "error: " in evaluate("predicted", "truth", "--csv", "predicted/a.png/x.csv", status=1).stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent otherwise there")

@@ -70,7 +70,7 @@ def check(arguments: list[str], output: str, most: int | None = None) -> bool:
         return False
     assert done.returncode == 1, done.stderr
     cause = "database or disk is full|disk I/O error|No space left on device|File too large"
-    assert re.search(rf"Error: .*{output}.*({cause}).*; the same command continues once", done.stderr)
+    assert re.search(rf"error: .*{output}.*({cause}).*; the same command continues once", done.stderr)
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     for file in (*Path(output, "masks").rglob("*.png"), *Path(output, "overlays").rglob("*.png")):

@@ -74,6 +74,8 @@ ABOVE = [
     "boxes",
     "baselines",
     "runs",
+    "exports",
+    "curation",
     "pseudo_labels",
     "datasets",
     "evaluation",
@@ -83,6 +85,7 @@ ABOVE = [
     "exporting",
     "prediction",
     "refinement",
+    "report",
 ]
 """What is built on the core, from the ground up."""
 

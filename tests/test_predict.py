@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,11 @@ def test_a_run_of_predictions_can_be_evaluated() -> None:
 
 
 def test_a_mask_that_is_empty_is_noted() -> None:
-    Image.new("RGB", (48, 40)).save("photos/black.png")
-    assert "mask is empty: 1 image(s)" in predict("model", "photos").stderr
+    for name in ("black", "dark"):
+        Image.new("RGB", (48, 40)).save(f"photos/{name}.png")
+    assert re.search(
+        r"mask is empty: 2 image\(s\), the first \S*black\.png\n", predict("model", "photos").stderr
+    )
 
 
 @pytest.mark.parametrize("options", [(), ("--then-iem",)])

@@ -317,6 +317,7 @@ def test_the_same_command_again_has_nothing_to_do(trainer: colours.Trainer) -> N
     found = summary()
     assert (found["predicted"], found["skipped"], len(trainer.fits)) == (0, 4, 1)
     assert masks() == before
+    assert refine().stdout.startswith("nothing was left to do; it took, before:\nlabels: 4, in ")
 
 
 def test_images_that_come_later_are_predicted_by_the_same_command(trainer: colours.Trainer) -> None:
@@ -382,6 +383,24 @@ def test_another_configuration_is_an_error_that_names_it(
     refused = refine(*other.split(), status=2)
     assert named in refused.stderr
     assert "--overwrite" in refused.stderr
+    assert files() == before
+
+
+def test_other_images_listed_are_another_configuration(trainer: colours.Trainer) -> None:
+    good, bad = Path("good.txt"), Path("bad.txt")
+    good.write_text("photos/cat.png\n# and\nphotos/coffee.png\n")
+    bad.write_text("photos/flower.png\n")
+    refine("--only", "good.txt")
+    table = (MODEL / "labels" / "labels.csv").read_text()
+    assert ("cat" in table, "coffee" in table, "flower" in table) == (True, True, False)
+    assert len(masks()) == 4
+    good.write_text("photos/coffee.png\nphotos/cat.png\n")
+    refine("--only", "good.txt")  # the same images
+    for other in ([], ["--only", "bad.txt"], ["--only", "good.txt", "--except", "bad.txt"]):
+        assert "was refined with another configuration\n  curation: " in refine(*other, status=2).stderr
+    before = files()
+    bad.write_text("photos/flower.jpg\n")
+    assert "none of the 1 path(s) has a mask" in refine("--only", "bad.txt", "--overwrite", status=2).stderr
     assert files() == before
 
 
@@ -469,6 +488,13 @@ def test_a_trainer_that_is_not_there_is_an_error_before_anything_else(trainer: c
     assert "pip install 'iem-xp[keras]'" in result.stderr
     run("refine", "--trainer", "keras", status=2)
     assert files() == before
+
+
+def test_images_that_segment_failed_on_are_mentioned(trainer: colours.Trainer) -> None:
+    assert "failed in segment" not in refine().stderr
+    Path("photos/broken.jpg").write_bytes(b"no image")
+    segment(status=1)
+    assert "1 image(s) of iem-run failed in segment, and have no mask here either\n" in refine().stderr
 
 
 def test_a_folder_that_is_no_run_is_an_error(trainer: colours.Trainer) -> None:

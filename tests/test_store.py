@@ -252,11 +252,11 @@ def test_an_image_is_in_one_state(run: Run) -> None:
 
 
 def test_the_mean_is_over_images_that_are_done(run: Run) -> None:
-    assert run.mean_inpainting_error() is None
+    assert run.means() == {"mean_inpainting_error": None, "mean_information": None}
     run.record_failed(source("c.jpg"), "truncated")
-    for name, error in (("a.jpg", 0.25), ("b.jpg", 0.75)):
-        record_done(run, source(name), inpainting_error=error)
-    assert run.mean_inpainting_error() == 0.5
+    for name, error, information in (("a.jpg", 0.25, 2.0), ("b.jpg", 0.75, 5.0)):
+        record_done(run, source(name), inpainting_error=error, information=information)
+    assert run.means() == {"mean_inpainting_error": 0.5, "mean_information": 3.5}
 
 
 def test_the_side_of_highest_mean_error_over_all_images_is_chosen(run: Run) -> None:

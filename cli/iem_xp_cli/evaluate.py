@@ -31,6 +31,7 @@ from iem_xp.images import Fit
 from iem_xp.metrics import METRICS
 from iem_xp.runs.database import RunError
 from iem_xp.runs.inputs import SourceError
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import max_pixels_option, workers_option
 from iem_xp_cli.printing import say
 from iem_xp_cli.session import left_out, listed, progress
@@ -53,7 +54,14 @@ class _Report:
             self.means.add(comparison.score)
 
 
-@click.command("evaluate")
+@click.command(
+    "evaluate",
+    cls=HelpfulCommand,
+    examples={
+        "iem-xp evaluate iem-run truth": "A run beside true masks",
+        "iem-xp evaluate iem-run boxes.csv --csv scores.csv": "Beside boxes, with the scores of each image",
+    },
+)
 @click.argument("predicted", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
 @click.option(

@@ -10,12 +10,17 @@ import click
 from iem_xp.exporting import ExportError, export_model
 from iem_xp.models import ModelError
 from iem_xp.trainers import TrainerError
+from iem_xp_cli.helping import HelpfulCommand
 
 _SUFFIXES = {"litert": "tflite"}
 """Of a format's files, where it is not the format's name."""
 
 
-@click.command("export-model")
+@click.command(
+    "export-model",
+    cls=HelpfulCommand,
+    examples={"iem-xp export-model iem-run/models/keras --format onnx": "To keras.onnx, in this folder"},
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--format",

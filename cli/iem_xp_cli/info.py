@@ -15,6 +15,7 @@ import click
 from iem_xp import cuda, fused
 from iem_xp.devices import list_devices
 from iem_xp.trainers import list_trainers
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import warnings_shown
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ PACKAGES = (
 )
 
 
-@click.command("info")
+@click.command(
+    "info",
+    cls=HelpfulCommand,
+    examples={"iem-xp info --selftest": "Whether every backend that is here finds the same masks"},
+)
 @click.option(
     "--selftest",
     is_flag=True,

@@ -77,7 +77,7 @@ def input_options(command: Command) -> Command:
             type=click.File("rb"),
             help="Instead of INPUT: a list of paths, one per line, read as it comes; - for standard input.",
         ),
-        click.argument("inputs", metavar="INPUT...", nargs=-1),
+        click.argument("inputs", metavar="INPUT...", nargs=-1, type=click.Path()),
     ):
         command = option(command)
     return command

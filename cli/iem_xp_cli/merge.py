@@ -15,13 +15,20 @@ from iem_xp.runs.merging import Merger
 from iem_xp.runs.parts import Part, differing_versions, open_merged, read_parts
 from iem_xp.runs.store import Run
 from iem_xp.runs.storing import StoreOption
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.inputs import continued_store
 from iem_xp_cli.options import overwrite_option, store_option, workers_option
 from iem_xp_cli.printing import say
 from iem_xp_cli.session import failures, messages, progress
 
 
-@click.command("merge")
+@click.command(
+    "merge",
+    cls=HelpfulCommand,
+    examples={
+        "iem-xp merge part-1 part-2 part-3 -o whole": "What three jobs made with --shard 1/3 and so on"
+    },
+)
 @click.argument("runs", metavar="RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "-o",
@@ -90,7 +97,7 @@ def _merge(run: Run, parts: Sequence[Part], workers: int, overwrite: bool) -> di
         "written": merger.written,
         "seconds": round(time.perf_counter() - start, 3),
         "init_side": run.get_meta("init_side"),
-        "mean_inpainting_error": run.mean_inpainting_error(),
+        **run.means(),
     }
 
 

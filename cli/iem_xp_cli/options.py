@@ -20,6 +20,7 @@ from iem_xp.images import Fit
 from iem_xp.runs.settings import PRESETS, Settings, SettingsError, read_settings
 from iem_xp.runs.storing import PER_SHARD, StoreOption
 from iem_xp.threads import usable_cpus
+from iem_xp_cli.printing import say
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -172,8 +173,7 @@ def warnings_shown(category: type[Warning]) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", category)
         yield
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
-        click.echo(f"warning: {message}", err=True)
+    say(f"warning: {message}" for message in dict.fromkeys(str(warning.message) for warning in caught))
 
 
 def take_device(name: str) -> str:

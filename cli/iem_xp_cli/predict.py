@@ -16,6 +16,7 @@ from iem_xp.prediction import Network
 from iem_xp.runs.records import Output
 from iem_xp.runs.storing import StoreOption
 from iem_xp.trainers import TrainerError, refinement_of
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.inputs import Share, choose_store, input_options, take_inputs
 from iem_xp_cli.options import (
     device_option,
@@ -28,10 +29,17 @@ from iem_xp_cli.options import (
     workers_option,
 )
 from iem_xp_cli.printing import say
-from iem_xp_cli.session import announce_engine, mask_stream, messages, remarks, segment_folder
+from iem_xp_cli.session import announce_engine, mask_stream, messages, rate, remarks, segment_folder
 
 
-@click.command("predict")
+@click.command(
+    "predict",
+    cls=HelpfulCommand,
+    examples={
+        "iem-xp predict iem-run/models/pixels ./new": "Masks of new images, to iem-predictions/",
+        "iem-xp predict iem-run/models/keras - < photo.jpg > mask.png": "One image",
+    },
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @input_options
 @click.option(
@@ -131,7 +139,7 @@ def _as_text(summary: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} done before, in "
-            f"{summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s",
+            f"{summary['seconds']:.1f} s{rate(summary)}",
             f"network: {summary['model']}",
             f"masks: {Path(summary['run']) / 'masks'}{crop}",
         ]

@@ -1,10 +1,14 @@
-"""Names of files, and what has them in it, on a terminal."""
+"""Errors and remarks on a terminal: each on one line, whatever is in a file's name."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 import click
+
+_COLOURS = {"error": "red", "failed": "red", "missing": "red", "warning": "yellow"}
+"""Colours of the words that a line may begin with."""
 
 
 def printable(text: str) -> str:
@@ -13,6 +17,20 @@ def printable(text: str) -> str:
 
 
 def say(lines: Iterable[str]) -> None:
-    """Print lines on standard error, each as one, whatever is in it."""
+    """Print lines on standard error, each as one, whatever is in it.
+
+    On a terminal the kind of a line, such as "failed", is coloured, unless the environment has NO_COLOR.
+    """
     for line in lines:
-        click.echo(printable(line), err=True)
+        kind, colon, text = printable(line).partition(": ")
+        if colon and kind in _COLOURS and not os.environ.get("NO_COLOR"):
+            kind = click.style(kind, fg=_COLOURS[kind], bold=True)
+        click.echo(f"{kind}{colon}{text}", err=True)
+
+
+def say_error(error: click.ClickException) -> None:
+    """Print an error, and where help is if the command was used wrongly."""
+    lines = f"error: {error.format_message()}".split("\n")
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        lines.append(f"help: {error.ctx.command_path} --help")
+    say(lines)

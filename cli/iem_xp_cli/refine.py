@@ -18,6 +18,7 @@ from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
 from iem_xp.trainers import TrainerError, default_trainer, load_trainer, refinement_of
 from iem_xp_cli.export_labels import curation_options, take_curation
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import (
     Command,
     device_option,
@@ -28,6 +29,7 @@ from iem_xp_cli.options import (
 )
 from iem_xp_cli.printing import say
 from iem_xp_cli.refining import refine_run
+from iem_xp_cli.selecting import check_selection
 from iem_xp_cli.session import failures, messages
 
 _TRAINER_OPTIONS: dict[str, dict[str, Any]] = {
@@ -75,7 +77,16 @@ def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str
     return options
 
 
-@click.command("refine")
+@click.command(
+    "refine",
+    cls=HelpfulCommand,
+    examples={
+        "iem-xp refine": "By the trainer that is installed, from the best 8,000 masks of iem-run",
+        "iem-xp refine --trainer pixels": "By a classifier of pixels, in seconds",
+        "iem-xp refine --trainer keras --schedule quick": "By the SegNet, on a CPU",
+    },
+    groups={"Training": ("trainer", "rounds", *_TRAINER_OPTIONS, "others")},
+)
 @click.argument("folder", metavar="[RUN]", type=click.Path(path_type=Path), default=Path("iem-run"))
 @click.option(
     "--top",
@@ -139,8 +150,10 @@ def command(
         if trainer is not None:
             load_trainer(trainer)  # or an error, before anything else
     with _messages(), Run.open(folder) as run:
-        if not run.counts().done:
+        counts = run.counts()
+        if not counts.done:
             raise RunError(f"{folder}: no image of it is done yet; continue with iem-xp segment")
+        check_selection(run, curation.selection)
         trainer = trainer or _find_trainer(run)
         choices = refinement_of(trainer)
         chosen = {"then_iem": then_iem, "rounds": rounds}
@@ -148,6 +161,8 @@ def command(
         refinement = Refinement(top, curation, trainer, options, probabilities=probabilities, **choices)
         check_options(trainer, options)  # before anything is done, or deleted
         summary = refine_run(run, refinement, workers, take_device(device), overwrite=overwrite)
+    if counts.failed:
+        say([f"{counts.failed} image(s) of {folder} failed in segment, and have no mask here either"])
     if summary["failed"]:
         say(failures(Path(summary["run"])))
     click.echo(json.dumps(summary) if as_json else _as_text(summary))
@@ -177,8 +192,10 @@ def _as_text(summary: dict[str, Any]) -> str:
     seconds, figures = summary["seconds"], summary["figures"].items()
     crop = " (masks of the centre crops)" if summary["fit"] == "crop" else ""
     before = f", {summary['skipped']} before" if summary["skipped"] else ""
+    idle = [] if summary["predicted"] or summary["failed"] else ["nothing was left to do; it took, before:"]
     return "\n".join(
         [
+            *idle,
             f"labels: {summary['labels']}, in {seconds['labels']:.1f} s",
             f"training: {summary['epochs']} epochs in {seconds['training']:.1f} s"
             + "".join(f", {name} {value:.4g}" for name, value in figures),

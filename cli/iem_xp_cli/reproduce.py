@@ -42,6 +42,7 @@ from iem_xp.runs.methods import Method
 from iem_xp.runs.naming import Source
 from iem_xp.runs.store import Run
 from iem_xp.trainers import TrainerError
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import check_engine, device_option, engine_option, take_device, workers_option
 from iem_xp_cli.printing import printable, say
 from iem_xp_cli.refining import refine_run
@@ -50,7 +51,18 @@ from iem_xp_cli.session import listed, messages, progress, search, segment_folde
 FORMATS = ("text", "markdown", "csv", "json")
 
 
-@click.command("reproduce")
+@click.command(
+    "reproduce",
+    cls=HelpfulCommand,
+    examples={
+        "iem-xp reproduce flowers --root ./102flowers --ablate": "The paper's tables for Oxford 102 Flowers",
+        "iem-xp reproduce folder --root ./mine --best": "For images/ and masks/ of one's own",
+    },
+    groups={
+        "Protocol": ("ablate", "best", "baselines", "refine"),
+        "With --refine": ("trainer", "schedule", "top", "then_iem", "rounds"),
+    },
+)
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.option(
     "--root", type=click.Path(path_type=Path), required=True, help="Folder that the data set was unpacked to."

@@ -21,6 +21,7 @@ from iem_xp.runs.records import Output
 from iem_xp.runs.remote import Work
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.storing import StoreOption
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.inputs import Share, choose_store, input_options, take_inputs
 from iem_xp_cli.options import (
     check_engine,
@@ -36,12 +37,21 @@ from iem_xp_cli.options import (
     workers_option,
 )
 from iem_xp_cli.printing import say
-from iem_xp_cli.session import mask_stream, messages, remarks, search, segment_folder
+from iem_xp_cli.session import mask_stream, messages, rate, remarks, search, segment_folder
 
 _HELD_FOR_GPU = 2 * useful_size((128, 128, 3), cached=False)
 
 
-@click.command("segment")
+@click.command(
+    "segment",
+    cls=HelpfulCommand,
+    examples={
+        "iem-xp segment ./images": "Masks of a folder, to iem-run/; the same command again continues",
+        "iem-xp segment 'photos/**/*.jpg' --limit 20 -o trial --cutout": "Try a few first, with cut-outs",
+        "iem-xp segment ./images --preset paper": "The protocol of the paper's tables",
+        "iem-xp segment - < photo.jpg > mask.png": "One image",
+    },
+)
 @input_options
 @click.option(
     "-o",
@@ -179,8 +189,7 @@ def _as_text(summary: dict[str, Any], settings: Settings) -> str:
     return "\n".join(
         [
             f"{summary['done']} done{before}, {summary['failed']} failed, {summary['skipped']} done before, "
-            f"in {summary['seconds']:.1f} s: {summary['images_per_second']:.1f} images/s, "
-            f"{summary['device']}",
+            f"in {summary['seconds']:.1f} s{rate(summary)}, {summary['device']}",
             *_time(summary),
             f"initial square: {summary['init_side'] or side}",
             f"masks: {Path(summary['run']) / 'masks'}{crop}",

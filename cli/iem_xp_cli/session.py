@@ -137,7 +137,7 @@ def remarks(folder: Path, images: ImageSearch, summary: Mapping[str, Any]) -> It
     for run in images.runs:
         yield f"{run}: is a run, whose masks are not taken for images"
     for note, count in summary["notes"].items():
-        yield f"{note}: {count} image(s)"
+        yield f"{note}: {count} image(s), the first {summary['noted'][note]}"
     if summary["rewritten"]:
         yield (
             f"{summary['rewritten']} earlier mask(s) rewritten: with all images, the initial square of "
@@ -264,11 +264,17 @@ def segment_folder(
             "engine": by.engine,
             "workers": workers if others is None else others.workers,
             "init_side": method.sides[0] if len(method.sides) == 1 else run.get_meta("init_side"),
-            "mean_inpainting_error": run.mean_inpainting_error(),
+            **run.means(),
             "stages": {stage: round(spent, 3) for stage, spent in tally.stages.items()},
             "fit": settings.fit,
             "notes": dict(tally.notes),
+            "noted": {note: str(path) for note, path in tally.noted.items()},
         }
+
+
+def rate(summary: Mapping[str, Any]) -> str:
+    """Return the images per second of a session, for a summary; nothing where none was done."""
+    return f": {summary['images_per_second']:.1f} images/s" if summary["done"] else ""
 
 
 @contextmanager

@@ -10,10 +10,16 @@ from dataclasses import asdict
 import click
 
 from iem_xp.trainers import Listed, TrainerError, list_trainers, load_trainer
+from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import warnings_shown
+from iem_xp_cli.printing import say
 
 
-@click.command("trainers")
+@click.command(
+    "trainers",
+    cls=HelpfulCommand,
+    examples={"iem-xp trainers --check": "Whether each works here"},
+)
 @click.option(
     "--check", is_flag=True, help="Also import each, which takes its time, and warn of those that fail."
 )
@@ -28,8 +34,7 @@ def command(check: bool, as_json: bool) -> None:
     with warnings_shown(UserWarning):
         trainers = list_trainers()
         errors = {trainer.name: _try(trainer) for trainer in trainers} if check else {}
-    for error in filter(None, errors.values()):
-        click.echo(f"warning: {error}", err=True)
+    say(f"warning: {error}" for error in filter(None, errors.values()))
     if as_json:
         checked = ({"error": errors[trainer.name]} if check else {} for trainer in trainers)
         listed = [{**asdict(trainer), **more} for trainer, more in zip(trainers, checked, strict=True)]

@@ -8,11 +8,8 @@ from functools import cache
 from importlib import resources
 from io import BytesIO
 from itertools import pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-from click.testing import CliRunner
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -21,8 +18,6 @@ from iem_xp.baselines import grabcut
 from iem_xp.images import Mask, Pixels, encode_png, fit_image, read_image
 from iem_xp.rendering import contact_sheet, inpainted, overlay
 from iem_xp.reproduction.figures import shrunk_and_grown
-from iem_xp_cli.demo import SHEET
-from iem_xp_cli.demo import command as demo_command
 
 PAPER, BEST = iem_xp.IEMConfig(), iem_xp.IEMConfig.preset("best")
 SQUARE = 78
@@ -159,15 +154,6 @@ def cut() -> bytes:
     return encode_png(contact_sheet(["image", "without the cut", "with it"], rows, 240))
 
 
-def demo() -> bytes:
-    """What `iem-xp demo` draws."""
-    with TemporaryDirectory() as folder:
-        done = CliRunner().invoke(demo_command, ["-o", f"{folder}/demo", "--device", "cpu"])
-        if done.exit_code:
-            raise RuntimeError(done.output)
-        return (Path(folder) / "demo" / SHEET).read_bytes()
-
-
 def compared(images: list[Pixels]) -> bytes:
     """Masks of both presets and of GrabCut, on whole images."""
     rows = []
@@ -223,7 +209,6 @@ FIGURES: dict[str, Callable[[], bytes]] = {
     "curve": curve,
     "squares": squares,
     "cut": cut,
-    "demo": demo,
     "off-centre": off_centre,
     "several": several,
     "colours": colours,

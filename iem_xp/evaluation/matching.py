@@ -15,6 +15,7 @@ from iem_xp.boxes import Box, read_boxes
 from iem_xp.images import SUFFIXES, Fit
 from iem_xp.runs.inputs import list_images
 from iem_xp.runs.records import Entry, Failure
+from iem_xp.runs.results import MASKS
 from iem_xp.runs.store import Run, is_run
 
 
@@ -108,6 +109,12 @@ def match(predicted: Path, truth: Path, fit: Fit | None = None, size: int | None
     also belongs to the truth of its image's name, with or without suffix, in the mask's folder. Of a name in
     an archive, what follows the archive may be the truth's, too.
     """
+    if is_run(truth):
+        raise MatchError(
+            f"{truth}: is a run, and no truth; masks come first: iem-xp evaluate {truth} {predicted}"
+            if not is_run(predicted)
+            else f"{truth}: is a run, and no truth; to compare two runs, give its folder {truth / MASKS}"
+        )
     left_out: Counter[str] = Counter()
     boxes = truth.suffix.lower() == ".csv"
     if is_run(predicted):

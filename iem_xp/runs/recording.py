@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from iem_xp.images import ImageError
@@ -24,7 +25,8 @@ class Tally:
 
     Images are counted as `segmented`, `done` (has its mask now), `failed`, `skipped` (had its mask before)
     and `rewritten` (has that of another initial square now). `notes` counts what the user should know of
-    some; `stages` has the seconds in "read", "compute" and "write", added up over the workers.
+    some, `noted` names the first of these; `stages` has the seconds in "read", "compute" and "write", added
+    up over the workers.
     """
 
     segmented: int = 0
@@ -33,7 +35,14 @@ class Tally:
     skipped: int = 0
     rewritten: int = 0
     notes: Counter[str] = field(default_factory=Counter)
+    noted: dict[str, Path] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "compute": 0.0, "write": 0.0})
+
+    def note(self, source: Source, notes: Iterable[str]) -> None:
+        """Count what the user should know of an image."""
+        for note in notes:
+            self.notes[note] += 1
+            self.noted.setdefault(note, source.path)
 
 
 class _Row(NamedTuple):
@@ -76,7 +85,7 @@ class Recorder:
         """Count what came of an image, and record it if it failed."""
         self.tally.stages["read"] += found.read
         self.tally.stages["compute"] += found.compute
-        self.tally.notes.update(found.notes)
+        self.tally.note(found.source, found.notes)
         if found.error is not None:
             self.fail(found.source, found.error)
         else:
@@ -103,7 +112,7 @@ class Recorder:
             return
         if share in (0, 1):
             note = "mask is empty" if share == 0 else "mask is full"
-            self.tally.notes[note] += 1
+            self.tally.note(entry.source, [note])
             entry = entry._replace(notes=f"{entry.notes}; {note}" if entry.notes else note)
         self._written.append(_Row(entry._replace(source=source), candidate, share))
         if len(self._written) >= self._store.together:
