@@ -195,6 +195,8 @@ def lay_out(folder: Path, run: list[Block]) -> None:
         Image.fromarray(truth).save(folder / "truth" / f"{sample.stem}.png")
     shutil.copyfile(images / "flower.jpg", "photo.jpg")
     downloads.make_folder(folder / "flowers", 2)
+    (folder / "good.txt").write_text(f"{images / 'flower.jpg'}\n{images / 'cat.jpg'}\n")
+    (folder / "bad.txt").write_text(f"{images / 'cat.jpg'}\n")
     photograph = downloads.encoded(downloads.photograph(0))
     downloads.write(folder / "photos" / "new.jpg", photograph)
     downloads.write(folder / "last", b"")
@@ -203,8 +205,6 @@ def lay_out(folder: Path, run: list[Block]) -> None:
     with tarfile.open(folder / "cars" / "00000.tar", "w") as archive:
         archive.add(folder / "photos" / "new.jpg", "000.jpg")
     downloads.make_lmdb(folder / "car_lmdb", {b"0": photograph})
-    (folder / "good.txt").write_text(f"{images / 'flower.jpg'}\n{images / 'cat.jpg'}\n")
-    (folder / "bad.txt").write_text(f"{images / 'cat.jpg'}\n")
     text = "\n".join(block.text for block in run)
     makes_it = re.search(r"^(\$ )?iem-xp segment (\./)?images *(#.*)?$", text, re.MULTILINE)
     if re.search(r"iem-run|iem-xp (refine|export|export-labels)", text) and not makes_it:
