@@ -149,6 +149,30 @@ def windows(image: Pixels, p: Plane, reach: Sequence[int]) -> list[Plane]:
     -------
     list of 4 float32 arrays (h, w)
     """
+    # Elsewhere no window that a pixel is in has both sides, and a is 0.
+    planes = [np.zeros_like(p), np.zeros_like(p), np.zeros_like(p), p.copy()]
+    if p.min() == p.max():
+        return planes
+    part = _around_boundary(p, reach)
+    for plane, found in zip(planes, _windows(image[part], p[part], reach), strict=True):
+        plane[part] = found
+    return planes
+
+
+def _around_boundary(p: Plane, reach: Sequence[int]) -> tuple[slice, slice]:
+    """Rows and columns that the boundary is in, and around it windows, and what is in those."""
+    both = (p > 0) & (p < 1)
+    both[:-1] |= p[:-1] != p[1:]
+    both[:, :-1] |= p[:, :-1] != p[:, 1:]
+    part = []
+    for axis, far in enumerate(reach):
+        found = np.flatnonzero(both.any(axis=1 - axis))
+        part.append(slice(max(0, found[0] - 3 * far), found[-1] + 3 * far + 2))
+    return part[0], part[1]
+
+
+def _windows(image: Pixels, p: Plane, reach: Sequence[int]) -> list[Plane]:
+    """`windows` of a part of an image, as if that were all."""
     from scipy.ndimage import uniform_filter
 
     size = [2 * far + 1 for far in reach]
@@ -158,9 +182,8 @@ def windows(image: Pixels, p: Plane, reach: Sequence[int]) -> list[Plane]:
         averaged: Plane = uniform_filter(plane, size, mode="constant") / inside
         return averaged
 
-    # Of the windows that have both sides: of the others a is 0.
     mean_p = mean(p)
-    mixed = (mean_p > 0) & (mean_p < 1)
+    mixed = (mean_p > 0) & (mean_p < 1)  # windows of one side alone have an a of 0
 
     def covariance(first: Plane, other: Plane, mean_first: Plane, mean_other: Plane) -> Plane:
         # In double precision, for what is left of the difference is divided by.
