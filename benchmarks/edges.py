@@ -53,7 +53,9 @@ def reduced(truth: Mask, size: int) -> Mask:
 def measure(folder: Path, config: IEMConfig, size: int | None) -> None:
     """Print rows of a folder."""
     files = files_of(folder / "images")
-    chosen = set(random.Random(0).sample(range(len(files)), len(files) // 2))
+    order = list(range(len(files)))
+    random.Random(0).shuffle(order)
+    chosen = set(order[: len(files) // 2])
     scores: dict[Edges, list[tuple[float, float, float]]] = {mode: [] for mode in MODES}
     for file in files:
         image = read_image(file).pixels

@@ -160,7 +160,7 @@ def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     truth = disc(300, 410)
     image, working = painted(truth, 40), restore_mask(truth, 60, 82)
     whole = refine_edges(image, working)
-    monkeypatch.setattr(module, "_TILE", 37)
+    monkeypatch.setattr(module, "_TILE", 9)
     assert (refine_edges(image, working) != whole).sum() <= 2  # but for what is one half, to a rounding
 
 
