@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 # Two targets at a time would make one environment twice.
 .NOTPARALLEL:
-.PHONY: demo test lint types check bench clean
+.PHONY: demo test lint types docs check bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/iem-xp demo --overwrite
@@ -22,7 +22,10 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
-check: lint types test
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+check: lint types test docs
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
@@ -41,4 +44,4 @@ $(VENV)/.installed-dev: pyproject.toml
 	@touch $(VENV)/.installed $@
 
 clean:
-	rm -rf $(VENV) build dist iem-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site iem-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -22,7 +22,8 @@ Facts = dict[str, Any]
 
 ``trainer``; ``size`` and ``fit`` of its images, and ``edges`` of their masks, as in `Settings`; ``config``,
 the numbers of the method that its labels were found with; ``options`` given to the trainer; ``trained``, and
-once it is: ``id``, hex digits that no other network has; ``epochs``, and ``figures`` of the last one."""
+once it is: ``id``, hex digits that no other network has; ``epochs``, ``figures`` of the last one, and
+``history``, those of each, which networks that were trained before it was kept have not."""
 
 
 class ModelError(ValueError):
@@ -111,9 +112,18 @@ def train_model(folder: Path, labels: Path, facts: Facts, progress: Progress) ->
 
     with _refusals(facts["trainer"]):
         history = trainer.fit(labels, folder, facts["options"], begun)
-    figures = {name: float(value) for name, value in (history[-1] if history else {}).items()}
-    trained = {"trained": True, "id": secrets.token_hex(8), "epochs": len(history), "figures": figures}
-    _write(folder, {**facts, **trained})
+    kept = [{name: float(value) for name, value in figures.items()} for figures in history]
+    _write(
+        folder,
+        {
+            **facts,
+            "trained": True,
+            "id": secrets.token_hex(8),
+            "epochs": len(kept),
+            "figures": kept[-1] if kept else {},
+            "history": kept,
+        },
+    )
     return read_facts(folder)
 
 

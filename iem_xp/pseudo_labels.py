@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -17,10 +17,9 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
-from iem_xp.boxes import largest_part
 from iem_xp.config import whole_number
+from iem_xp.curation import Curation
 from iem_xp.files import replacing
 from iem_xp.images import (
     Fit,
@@ -45,50 +44,6 @@ COLUMNS = ("path", "mask", "inpainting_error", "foreground_share", "init_side", 
 
 class LabelError(ValueError):
     """Labels that cannot be made or read; the message names the folder and the cause."""
-
-
-@dataclass(frozen=True)
-class Curation:
-    """What is made of the masks before they are labels, and which are left out; by default nothing, none.
-
-    Parameters
-    ----------
-    min_share, max_share : float
-        Bounds of the foreground's share of the label, after what follows, in [0, 1].
-    largest_component : bool
-        Whether only the largest connected part is kept, neighbours touching by sides.
-    fill_holes : bool
-        Whether background that does not reach the border becomes foreground.
-
-    Raises
-    ------
-    ValueError
-        If the bounds are not as above.
-    """
-
-    min_share: float = 0.0
-    max_share: float = 1.0
-    largest_component: bool = False
-    fill_holes: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.min_share <= self.max_share <= 1:
-            raise ValueError(
-                "min_share and max_share must be bounds within 0 and 1, "
-                f"not {self.min_share} and {self.max_share}"
-            )
-
-    def clean(self, mask: Mask) -> Mask:
-        """Make a label, bool (S, S), of a mask of this size."""
-        if self.largest_component:
-            mask = largest_part(mask)
-        return ndimage.binary_fill_holes(mask) if self.fill_holes else mask
-
-    def objection(self, share: float) -> str | None:
-        """Why a label of this share of foreground is left out, None if it is not."""
-        if share < self.min_share:
-            return f"foreground share below {self.min_share:g}"
-        return f"foreground share above {self.max_share:g}" if share > self.max_share else None
 
 
 @dataclass
@@ -175,7 +130,7 @@ def export_labels(
         "run": str(run.folder.absolute()),
         "configuration": configuration,
         "top": top,
-        "curation": asdict(curation),
+        "curation": curation.as_dict(),
         "versions": {name: metadata.version(name) for name in ("iem-xp", "numpy", "pillow", "scipy")},
     }
     write_atomically(folder / META, json.dumps(facts, indent=1).encode())
@@ -234,6 +189,8 @@ def _read(
     masks: Path, size: int, fit: Fit, curation: Curation, informed: bool, ranked: Ranked
 ) -> _Label | Failure | str:
     """The label of an image, why it is left out, or why it cannot be read."""
+    if objection := curation.selection.objection(ranked.source.path):
+        return objection
     if informed and not ranked.information:
         return "colours explain nothing of the mask"
     try:

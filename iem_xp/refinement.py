@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from iem_xp.curation import Curation
 from iem_xp.files import remove
 from iem_xp.models import is_begun
-from iem_xp.pseudo_labels import Curation, LabelError, read_meta
+from iem_xp.pseudo_labels import LabelError, read_meta
 from iem_xp.runs.database import RunError
 from iem_xp.runs.settings import differences
 from iem_xp.runs.store import Run
@@ -71,6 +72,11 @@ class Refinement:
     rounds: int = 1
     probabilities: bool = False
 
+    def as_dict(self) -> dict[str, Any]:
+        """All choices by name, as JSON values."""
+        choices = {choice.name: getattr(self, choice.name) for choice in fields(self)}
+        return {**choices, "curation": self.curation.as_dict()}
+
     def places(self, folder: Path) -> list[Round]:
         """Return the places of all rounds in the folder of a run; the last one lies at its top."""
         places: list[Round] = []
@@ -105,7 +111,7 @@ class Refinement:
             for path in (*networks, run.folder / "rounds", run.folder / "refined"):
                 remove(path)
             there = None
-        elif there is not None and (lines := differences(there["configuration"], asdict(self))):
+        elif there is not None and (lines := differences(there["configuration"], self.as_dict())):
             begun = run.folder.glob("models/*"), run.folder.glob("rounds/*/models/*")
             if any(is_begun(model) for models in begun for model in models):
                 raise RunError(
@@ -114,7 +120,7 @@ class Refinement:
                 )
             there = None
         if there is None:
-            run.set_meta(KEY, {"configuration": asdict(self), "rounds": [{} for _ in places]})
+            run.set_meta(KEY, {"configuration": self.as_dict(), "rounds": [{} for _ in places]})
         # Once the labels of a round are there, what they were selected from is not needed any more.
         known = [place for place in places if place.number > 1 and self.has_labels(place)]
         return places[known[-1].number - 1 :] if known else places
@@ -129,7 +135,7 @@ class Refinement:
             return False  # of the run itself, for a network that was refused before rounds were asked for
         return not differences(
             {"top": meta["top"], "curation": meta["curation"]},
-            {"top": self.top, "curation": asdict(self.curation)},
+            {"top": self.top, "curation": self.curation.as_dict()},
         )
 
 

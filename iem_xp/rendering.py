@@ -1,4 +1,4 @@
-"""Pictures of a result, for people: cut-out, overlay, inpainting, contact sheet."""
+"""Pictures of a result, for people: cut-out, overlay, inpainting, contact sheet, strip."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from iem_xp.images import Mask, Pixels
 
 TINT = (255, 0, 200)
 """Colour of the foreground in an overlay."""
+
+ABSENT = 128
+"""Grey of a panel whose picture is not there."""
 
 
 def cutout(image: Pixels, mask: Mask) -> Pixels:
@@ -60,6 +63,32 @@ def contact_sheet(titles: Sequence[str], rows: Sequence[Sequence[Pixels]], cell:
             sheet.paste(picture, (left, top + (height - picture.height) // 2))
         top += height + gap
     return np.asarray(sheet)
+
+
+def strip(panels: Sequence[Pixels | None], height: int, width: int) -> Pixels:
+    """Pictures side by side, each scaled to `height` x `width`: uint8 (height, n * width, 3).
+
+    Parameters
+    ----------
+    panels : sequence of arrays or None
+        As those of `contact_sheet`; of what is not there, a grey panel.
+    height, width : int
+        Of a panel, in pixels, >= 1.
+    """
+    made = np.full((height, len(panels) * width, 3), ABSENT, np.uint8)
+    for i, pixels in enumerate(panels):
+        if pixels is not None:
+            picture = resized(_on_checkerboard(pixels, square=8), height, width)
+            made[:, i * width : (i + 1) * width] = picture if picture.ndim == 3 else picture[..., None]
+    return made
+
+
+def resized(pixels: Pixels, height: int, width: int) -> Pixels:
+    """A grey, RGB or RGBA picture at another size, antialiased: uint8 (height, width, ...)."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    picture = Image.fromarray(pixels)
+    return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2))
 
 
 def _scaled(pixels: Pixels, longest: int) -> Image.Image:

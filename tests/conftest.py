@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import browsers
 from backends import Backend
 from counting import Array, Library
 from iem_xp import engines
@@ -21,25 +23,30 @@ settings.load_profile("iem-xp")
 # JAX compiles an operation for every shape that it meets, and a test meets most of them once.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 
-REQUIRED = os.environ.get("IEM_XP_REQUIRE", "")
-"""What must be here: "gpu", or nothing. Its tests are not skipped but fail without it."""
+REQUIRABLE: dict[str, Callable[[], str | None]] = {"gpu": Backend.CUPY.missing, "browser": browsers.missing}
+"""Markers of tests that need more than Python, and what says why they cannot run here, if they cannot."""
+
+REQUIRED = [name for name in os.environ.get("IEM_XP_REQUIRE", "").split(",") if name]
+"""What must be here, of `REQUIRABLE`. Its tests are not skipped but fail without it."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if REQUIRED not in ("", "gpu"):
-        raise pytest.UsageError(f'IEM_XP_REQUIRE must be "gpu", or not set, not {REQUIRED!r}')
+    for name in REQUIRED:
+        if name not in REQUIRABLE:
+            known = ", ".join(f'"{known}"' for known in REQUIRABLE)
+            raise pytest.UsageError(
+                f"IEM_XP_REQUIRE must be of {known}, separated by commas, or not set, not {name!r}"
+            )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test that is marked `gpu` where there is none, unless it is required."""
-    if item.get_closest_marker("gpu") is None:
-        return
-    missing = Backend.CUPY.missing()
-    if missing is None:
-        return
-    if REQUIRED == "gpu":
-        pytest.fail(f"IEM_XP_REQUIRE=gpu, but {missing}", pytrace=False)
-    pytest.skip(missing)
+    """Skip a test that is marked as needing what is not here, unless that is required."""
+    for name, find_missing in REQUIRABLE.items():
+        if item.get_closest_marker(name) is None or (missing := find_missing()) is None:
+            continue
+        if name in REQUIRED:
+            pytest.fail(f"IEM_XP_REQUIRE={name}, but {missing}", pytrace=False)
+        pytest.skip(missing)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -720,23 +720,22 @@ def test_without_numba_info_says_so_and_images_are_segmented(monkeypatch: pytest
     assert "--engine fused: the fused engine needs Numba" in result.stderr
 
 
-def test_the_demo_shows_where_its_contact_sheet_is(here: Path) -> None:
+def test_the_demo_shows_where_its_report_is(here: Path) -> None:
     first = run("demo", "-o", "show", "--device", "cpu")
     assert first.exit_code == 0
     assert "6 photographs in" in first.stdout
-    sheet = here / "show" / "contact-sheet.png"
-    assert f"look at: {sheet}\n" in first.stdout
-    pixels = iio.imread(sheet)
-    assert pixels.ndim == 3
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 1000
+    page = here / "show" / "run" / "report" / "index.html"
+    assert f"look at: {page}\n" in first.stdout
+    text = page.read_text()
+    assert all(f"{name}.jpg" in text for name in NAMES)
+    assert text.count("data:image/webp;base64,") == 6
     assert set(masks("show/run")) == {f"{name}.png" for name in NAMES}
     assert (here / "show" / "photographs" / "CREDITS.md").is_file()
 
-    written = sheet.read_bytes()
     again = run("demo", "-o", "show", "--device", "cpu")
     assert again.exit_code == 0
     assert "6 done before" in again.stdout
-    assert sheet.read_bytes() == written
+    assert page.read_text() == text
 
 
 def test_a_demo_on_a_gpu_that_cannot_be_had_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

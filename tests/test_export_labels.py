@@ -82,6 +82,47 @@ def test_what_is_left_out_is_counted_and_what_fails_is_listed_and_exits_with_1()
     assert "left out, foreground share below " in result.stderr
 
 
+@pytest.mark.usefixtures("segmented")
+def test_images_may_be_listed() -> None:
+    Path("good.txt").write_text("# marked by eye\nphotos/0.png\nphotos/3.png\nphotos/9.png\n")
+    result = export("--top", "6", "-o", "labels", "--only", "good.txt")
+    assert result.stdout == "2 labels: labels\n"
+    absolute = Path("photos/9.png").absolute()
+    assert f"--only: 1 of 3 path(s) have no mask in iem-run: {absolute}\n" in result.stderr
+    assert "left out, not in the list of those to take: 4 image(s)" in result.stderr
+    command = ["export-labels", "--top", "6", "-o", "labels", "--overwrite", "--only", "good.txt"]
+    given = CliRunner().invoke(cli, [*command, "--except", "-"], input="photos/0.png\n")
+    assert given.stdout == "1 labels: labels\n"
+    assert "photos/3.png" in Path("labels/labels.csv").read_text()
+    both = CliRunner().invoke(cli, [*command[:-2], "--only", "-", "--except", "-"], input="photos/0.png\n")
+    assert both.exit_code == 2
+    assert "only one of them can be standard input" in both.stderr
+
+
+@pytest.mark.parametrize("flag", ["--only", "--except"])
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ("photos/8.png\nphotos/9.png", "none of the 2 path(s) has a mask in iem-run: "),
+        ("photos/\0.png", "not a list of paths in UTF-8"),
+        (None, "No such file"),
+    ],
+)
+@pytest.mark.usefixtures("segmented")
+def test_a_wrong_list_exits_with_2_and_says_why(flag: str, listed: str | None, message: str) -> None:
+    if listed is not None:
+        Path("list.txt").write_text(listed)
+    assert message in export("--top", "3", "-o", "new", flag, "list.txt", status=2).stderr
+    assert not Path("new").exists()
+
+
+@pytest.mark.usefixtures("segmented")
+def test_a_list_of_nothing_takes_nothing_and_leaves_nothing_out() -> None:
+    Path("list.txt").write_text("# none\n")
+    assert "lists no path" in export("--top", "3", "-o", "new", "--only", "list.txt", status=2).stderr
+    assert export("--top", "6", "-o", "new", "--except", "list.txt").stdout == "6 labels: new\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

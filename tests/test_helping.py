@@ -38,6 +38,7 @@ def test_every_command_has_examples_at_the_end_of_its_help(name):
 @every_command
 def test_the_arguments_of_its_examples_exist(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "truth").mkdir()
     command = command_of(name)
     for line in command.examples:
         called = re.search(r"iem-xp ([^<>|)]*)", line)[1]

@@ -75,6 +75,8 @@ ABOVE = [
     "boxes",
     "baselines",
     "runs",
+    "exports",
+    "curation",
     "pseudo_labels",
     "datasets",
     "evaluation",
@@ -84,6 +86,7 @@ ABOVE = [
     "exporting",
     "prediction",
     "refinement",
+    "report",
 ]
 """What is built on the core, from the ground up."""
 

@@ -42,6 +42,7 @@ def test_a_trained_network_is_opened_with_what_is_known_of_it(
     assert facts == made
     assert (facts["trainer"], facts["size"], facts["fit"]) == ("colours", 16, "squash")
     assert (facts["options"], facts["epochs"], facts["figures"]) == ({"epochs": 4}, 4, {"loss": 0.25})
+    assert facts["history"] == [{"loss": 1.0}, {"loss": 0.5}, {"loss": pytest.approx(1 / 3)}, {"loss": 0.25}]
     assert settings_of(facts) == SETTINGS
     image = np.full((1, 16, 16, 3), 200, np.uint8)
     assert (model.predict(image) > 0.5).all()

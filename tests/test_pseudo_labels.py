@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 import scenes
 from iem_xp import pseudo_labels as module
+from iem_xp.curation import Curation
 from iem_xp.images import encode_mask, encode_png, fit_image, read_stamped, write_atomically
-from iem_xp.pseudo_labels import Curation, Exported, LabelError, export_labels, read_meta
+from iem_xp.pseudo_labels import Exported, LabelError, export_labels, read_meta
 from iem_xp.runs.naming import Source
 from iem_xp.runs.records import Candidate, Entry
+from iem_xp.runs.selection import Selection
 from iem_xp.runs.store import Run
 
 FILES = {"images.npy", "masks.npy", "labels.csv", "meta.json"}
@@ -189,6 +191,21 @@ def test_a_file_name_that_is_no_unicode_is_written_as_its_bytes(run: Run) -> Non
 
 
 # ---- What is left out
+
+
+def test_of_the_images_that_are_listed_the_best_are_taken(run: Run) -> None:
+    for i in range(6):
+        add(run, f"{i}.png", error=-i)
+    photos = run.folder.parent / "photos"
+    only, omit = (frozenset(str(photos / f"{i}.png") for i in numbers) for numbers in ((5, 1, 2, 3), (2,)))
+    exported = export(run, 2, Curation(selection=Selection(only, omit)))
+    assert exported_names(run) == ["1.png", "3.png"]
+    assert exported.left_out == {
+        "not in the list of those to take": 1,
+        "in the list of those to leave out": 1,
+    }
+    curation = read_meta(run.folder / "labels")["curation"]
+    assert (curation["only"]["count"], curation["except"]["count"]) == (4, 1)
 
 
 def test_the_next_best_takes_the_place_of_what_cannot_be_read(run: Run) -> None:

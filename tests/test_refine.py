@@ -386,6 +386,24 @@ def test_another_configuration_is_an_error_that_names_it(
     assert files() == before
 
 
+def test_other_images_listed_are_another_configuration(trainer: colours.Trainer) -> None:
+    good, bad = Path("good.txt"), Path("bad.txt")
+    good.write_text("photos/cat.png\n# and\nphotos/coffee.png\n")
+    bad.write_text("photos/flower.png\n")
+    refine("--only", "good.txt")
+    table = (MODEL / "labels" / "labels.csv").read_text()
+    assert ("cat" in table, "coffee" in table, "flower" in table) == (True, True, False)
+    assert len(masks()) == 4
+    good.write_text("photos/coffee.png\nphotos/cat.png\n")
+    refine("--only", "good.txt")  # the same images
+    for other in ([], ["--only", "bad.txt"], ["--only", "good.txt", "--except", "bad.txt"]):
+        assert "was refined with another configuration\n  curation: " in refine(*other, status=2).stderr
+    before = files()
+    bad.write_text("photos/flower.jpg\n")
+    assert "none of the 1 path(s) has a mask" in refine("--only", "bad.txt", "--overwrite", status=2).stderr
+    assert files() == before
+
+
 @pytest.mark.parametrize(
     ("mended", "name", "value"),
     [("--top 3", "count", 3), ("--max-share 0.9", "curation", {"max_share": 0.9})],

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 import iem_xp
 from iem_xp.config import IEMConfig
-from iem_xp.rendering import TINT, contact_sheet, cutout, inpainted, overlay
+from iem_xp.rendering import ABSENT, TINT, contact_sheet, cutout, inpainted, overlay, resized, strip
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
 MASK = np.zeros((30, 40), bool)
@@ -129,3 +129,20 @@ def test_transparency_shows_as_a_checkerboard() -> None:
 
 def test_a_hairline_has_a_place_on_the_sheet() -> None:
     assert contact_sheet([""], [[uniform(1, 3000, 0, 0, 0)]], cell=40).shape[1] == 40 + 2 * GAP
+
+
+def test_a_strip_has_its_panels_side_by_side_and_grey_for_what_is_not_there() -> None:
+    red, white = uniform(30, 40, 255, 0, 0), uniform(6, 8, 255)[..., 0]
+    picture = strip([red, None, white, cutout(IMAGE, MASK & False)], 15, 20)
+    assert picture.shape == (15, 80, 3)
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture[:, :20], uniform(15, 20, 255, 0, 0))
+    np.testing.assert_array_equal(picture[:, 20:40], ABSENT)
+    np.testing.assert_array_equal(picture[:, 40:60], 255)
+    assert picture[:, 60:].min() >= 200  # nothing but the checkerboard
+
+
+def test_a_picture_of_its_size_stays_and_another_is_resized() -> None:
+    assert resized(IMAGE, 30, 40) is IMAGE
+    assert resized(IMAGE, 3, 200).shape == (3, 200, 3)
+    assert resized(IMAGE[..., 0], 1, 1).shape == (1, 1)

@@ -1,4 +1,4 @@
-"""Tests of a GPU that is required fail where there is none, instead of being skipped."""
+"""Tests of a GPU, or a browser, that is required fail where there is none, instead of being skipped."""
 
 import os
 import subprocess
@@ -11,10 +11,14 @@ ROOT = Path(__file__).parents[1]
 TESTS = ["tests/test_gpu.py", "tests/test_layout.py::test_colours_are_channels_first_from_minus_1_to_1"]
 
 
-def run(required):
-    """Tests of a GPU, in a process that sees none: its exit status and output."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "IEM_XP_REQUIRE": required}
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", *TESTS]
+PAGE = ["tests/test_report_browser.py::test_the_page_shows_the_run"]
+
+
+def run(required, marker="gpu", tests=TESTS):
+    """Tests of a GPU or a browser, in a process that sees none: its exit status and output."""
+    hidden = {"CUDA_VISIBLE_DEVICES": "", "IEM_XP_CHROMIUM": "/nowhere/chromium", "IEM_XP_REQUIRE": required}
+    command = [sys.executable, "-m", "pytest", "-q", "-m", marker, "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, **hidden}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
@@ -26,16 +30,34 @@ def test_without_a_gpu_its_tests_are_skipped_with_the_cause():
     assert "passed" not in output
 
 
-def test_a_gpu_that_is_required_and_not_there_makes_them_fail_with_the_cause():
-    status, output = run("gpu")
+@pytest.mark.parametrize("required", ["gpu", "browser,gpu"])
+def test_a_gpu_that_is_required_and_not_there_makes_them_fail_with_the_cause(required):
+    status, output = run(required)
     assert status == 1, output
     assert "IEM_XP_REQUIRE=gpu, but CuPy " in output or "IEM_XP_REQUIRE=gpu, but cupy " in output
     assert "skipped" not in output
     assert "passed" not in output
 
 
-@pytest.mark.parametrize("required", ["gpus", "GPU", "cupy"])
+@pytest.mark.parametrize("required", ["", "gpu"])
+def test_without_a_browser_its_tests_are_skipped_with_the_cause(required):
+    status, output = run(required, "browser", PAGE)
+    assert status == 0, output
+    assert "1 skipped" in output
+    assert "/nowhere/chromium" in output or "playwright" in output
+
+
+def test_a_browser_that_is_required_and_not_there_makes_them_fail_with_the_cause():
+    status, output = run("gpu,browser", "browser", PAGE)
+    assert status == 1, output
+    assert "IEM_XP_REQUIRE=browser, but " in output
+    assert "skipped" not in output
+
+
+@pytest.mark.parametrize("required", ["gpus", "GPU", "cupy", "gpu;browser", "gpu, browser"])
 def test_what_cannot_be_required_is_an_error(required):
     status, output = run(required)
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert f"IEM_XP_REQUIRE must be \"gpu\", or not set, not '{required}'" in output
+    named = required.split(",")[-1]
+    expected = f'IEM_XP_REQUIRE must be of "gpu", "browser", separated by commas, or not set, not {named!r}'
+    assert expected in output

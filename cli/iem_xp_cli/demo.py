@@ -1,4 +1,4 @@
-"""`iem-xp demo`: a few sample photographs, their masks, and a contact sheet."""
+"""`iem-xp demo`: a few sample photographs, their masks, and a report of them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,16 @@ from importlib import resources
 from pathlib import Path
 
 import click
-import imageio.v3 as iio
 
-from iem_xp.images import Pixels, encode_png, read_image, write_atomically
-from iem_xp.rendering import contact_sheet
+from iem_xp.report.making import PAGE, make_report
 from iem_xp.runs.inputs import find_images
-from iem_xp.runs.records import FOLDERS, Output
 from iem_xp.runs.settings import PRESETS
+from iem_xp.runs.store import Run
 from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import device_option, take_device
 from iem_xp_cli.session import messages, search, segment_folder
 
-OUTPUTS: tuple[Output, ...] = ("cutout", "inpainted")
-SHEET = "contact-sheet.png"
-OWN = {"photographs", "run", SHEET}
-SAMPLES = ("flower", "cameraman", "cell", "tissue", "coffee", "cat")
+OWN = {"photographs", "run"}
 
 
 @click.command(
@@ -42,9 +37,10 @@ SAMPLES = ("flower", "cameraman", "cell", "tissue", "coffee", "cat")
 def command(output: Path, overwrite: bool, device: str) -> None:
     """Segment a few sample photographs and show the result.
 
-    Writes a run of six free-licence photographs (credits beside them) and contact-sheet.png: image, mask,
-    cut-out and inpainting of each. The cell, the cup and the tissue are there to show where it fails: a
-    subject away from the centre, one of several colours, and several subjects.
+    Makes a run of six free-licence photographs (credits beside them), as `iem-xp segment` does, and its page,
+    as `iem-xp report` does: image, mask, cut-out and inpainting of each. The cell, the cup and the tissue are
+    there to show where it fails: a subject away from the centre, one of several colours, and several
+    subjects.
     """
     photographs = output / "photographs"
     settings = PRESETS["best"]
@@ -55,37 +51,28 @@ def command(output: Path, overwrite: bool, device: str) -> None:
         raise click.UsageError(f"{output}: holds {min(others)}, which is no part of a demo; use another -o")
     method = search(settings, take_device(device))
     with messages():
+        _unpack(photographs)
+        images = list(find_images([str(photographs)], suffixes=frozenset({".jpg"})))
         summary = segment_folder(
-            find_images([str(_unpack(photographs))], suffixes=frozenset({".jpg"})),
+            images,
             output / "run",
             settings,
             method,
-            outputs=OUTPUTS,
-            total=len(SAMPLES),
+            total=len(images),
             overwrite=overwrite,
         )
-        write_atomically(output / SHEET, encode_png(_sheet(photographs, output / "run")))
+        report = output / "run" / "report"
+        with Run.open(output / "run", to_write=False) as run:
+            make_report(run, report)
     done = f"{summary['done']} photographs"
     if summary["skipped"]:
         done += f", {summary['skipped']} done before,"
     click.echo(f"{done} in {summary['seconds']:.1f} s on {summary['device']}")
-    click.echo(f"look at: {(output / SHEET).resolve()}")
+    click.echo(f"look at: {(report / PAGE).resolve()}")
 
 
-def _unpack(folder: Path) -> Path:
+def _unpack(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for file in resources.files("iem_xp_cli").joinpath("samples").iterdir():
         with resources.as_file(file) as path:
             shutil.copyfile(path, folder / path.name)
-    return folder
-
-
-def _sheet(photographs: Path, run: Path) -> Pixels:
-    def row(name: str) -> list[Pixels]:
-        made = [
-            iio.imread(run / made / f"{name}.png")
-            for made in ("masks", *(FOLDERS[output] for output in OUTPUTS))
-        ]
-        return [read_image(photographs / f"{name}.jpg").pixels, *made]
-
-    return contact_sheet(["image", "mask", *OUTPUTS], [row(name) for name in SAMPLES])

@@ -14,12 +14,14 @@ from typing import Any
 
 import click
 
-from iem_xp.pseudo_labels import Curation, Exported, LabelError, export_labels
+from iem_xp.curation import Curation
+from iem_xp.pseudo_labels import Exported, LabelError, export_labels
 from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
 from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import Command, max_pixels_option, workers_option
 from iem_xp_cli.printing import say
+from iem_xp_cli.selecting import check_selection, selection_options, take_selection
 from iem_xp_cli.session import listed, progress
 
 
@@ -34,6 +36,7 @@ def curation_options(command: Command) -> Command:
         click.option("--largest-component", is_flag=True, help="Keep a mask's largest connected part only."),
         _share_option("--max-share", 1.0, "Leave out labels with more foreground than this share."),
         _share_option("--min-share", 0.0, "Leave out labels with less foreground than this share."),
+        selection_options,
     ):
         command = option(command)
     return command
@@ -41,8 +44,10 @@ def curation_options(command: Command) -> Command:
 
 def take_curation(options: dict[str, Any]) -> Curation:
     """Take the values of `curation_options` out of a command's options."""
+    chosen: dict[str, Any] = {"selection": take_selection(options)}
+    chosen |= {field.name: options.pop(field.name) for field in fields(Curation) if field.name not in chosen}
     try:
-        return Curation(**{field.name: options.pop(field.name) for field in fields(Curation)})
+        return Curation(**chosen)
     except ValueError as error:
         raise click.UsageError(re.sub(r"(min|max)_share", r"--\1-share", str(error))) from error
 
@@ -79,6 +84,7 @@ def command(
     """
     curation = take_curation(options)
     with _messages(), Run.open(run, to_write=False) as opened:
+        check_selection(opened, curation.selection)
         counts = opened.counts()
         with progress("exporting", min(top, counts.done)) as advance:
             exported = export_labels(

@@ -14,7 +14,7 @@ _REST = "Other options"
 
 _GROUPS: dict[str, tuple[str, ...]] = {
     "Input": ("files_from", "null", "root", "split", "limit", "share"),
-    "Labels": ("top", "only", "without", "min_share", "max_share", "largest_component", "fill_holes"),
+    "Masks to take": ("top", "only", "omit", "min_share", "max_share", "largest_component", "fill_holes"),
     "Output": (
         "output",
         "overwrite",
@@ -25,6 +25,8 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         "inpainted",
         "probabilities",
         "figures",
+        "panel",
+        "opens",
         "as_format",
         "as_json",
     ),

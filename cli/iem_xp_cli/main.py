@@ -30,14 +30,16 @@ SECTIONS = {
         "merge": "Merge runs of one configuration, as of the jobs of an array, into one.",
     },
     "Use them": {
+        "export": "Write the masks of a run for other programs: COCO, YOLO, Parquet, CSV, NumPy.",
         "export-labels": "Write the best masks of a run, with their images, as labels to train on.",
         "export-model": "Write a trained network for programs without Keras: ONNX, SavedModel, LiteRT.",
     },
-    "Measure": {
+    "Judge them": {
+        "report": "Make a page to judge a run by eye, and to choose its labels.",
         "evaluate": "Compare masks with true masks or boxes.",
         "reproduce": "Reproduce the paper's tables on a data set.",
     },
-    "Look around": {
+    "Get to know it": {
         "demo": "Segment a few sample photographs and show the result.",
         "trainers": "List the installed trainers of networks, and what they lack.",
         "info": "Show versions, devices, engines and trainers, for instance for a bug report.",

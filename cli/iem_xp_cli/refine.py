@@ -29,6 +29,7 @@ from iem_xp_cli.options import (
 )
 from iem_xp_cli.printing import say
 from iem_xp_cli.refining import refine_run
+from iem_xp_cli.selecting import check_selection
 from iem_xp_cli.session import failures, messages
 
 _TRAINER_OPTIONS: dict[str, dict[str, Any]] = {
@@ -152,6 +153,7 @@ def command(
         counts = run.counts()
         if not counts.done:
             raise RunError(f"{folder}: no image of it is done yet; continue with iem-xp segment")
+        check_selection(run, curation.selection)
         trainer = trainer or _find_trainer(run)
         choices = refinement_of(trainer)
         chosen = {"then_iem": then_iem, "rounds": rounds}

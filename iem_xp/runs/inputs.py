@@ -127,6 +127,23 @@ def list_images(folder: Path, suffixes: frozenset[str]) -> tuple[list[Source], C
     return found, search.left_out
 
 
+def listed_paths(content: bytes, name: str) -> list[str]:
+    """Absolute paths of a list in UTF-8, one per line, relative to the current folder.
+
+    Blank lines and lines that start with ``#`` are skipped.
+
+    Raises
+    ------
+    SourceError
+        If it is no text; the message starts with `name`.
+    """
+    if b"\0" in content:
+        raise SourceError(f"{name}: not a list of paths in UTF-8")
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    texts = (os.fsdecode(line.removesuffix(b"\r")) for line in lines)
+    return [os.path.abspath(text) for text in texts if text.strip() and not text.startswith("#")]
+
+
 def _expand(given: str, suffixes: frozenset[str], exclude: str | None, left_out: Counter[str]) -> _Expanded:
     path = os.path.abspath(given)
     if os.path.isdir(given):
@@ -168,13 +185,9 @@ def _match(pattern: str, suffixes: frozenset[str], exclude: str | None, left_out
 
 def _read_list(file: str) -> _Expanded:
     try:
-        content = Path(file).read_bytes().removeprefix(b"\xef\xbb\xbf")
+        paths = listed_paths(Path(file).read_bytes(), repr(file))
     except OSError as error:
         raise SourceError(f"{file!r}: cannot read this list: {error.strerror}") from error
-    if b"\0" in content:
-        raise SourceError(f"{file!r}: not a list of paths in UTF-8")
-    lines = (os.fsdecode(line.removesuffix(b"\r")) for line in content.split(b"\n"))
-    paths = [os.path.abspath(line) for line in lines if line.strip() and not line.startswith("#")]
     if not paths:
         raise SourceError(f"{file!r}: lists no path")
     folders = {os.path.dirname(path) for path in paths}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,12 @@ FILE = "run.sqlite"
 MASKS = "masks"
 
 _BATCH = 256
+
+_FINISHED = (
+    "path, mask, shard, width, height, seconds, notes, file_size, file_modified, digest,"
+    " init_side, inpainting_error, updates, information, foreground_share"
+)
+"""Columns of a `Finished`."""
 
 
 class Results:
@@ -71,14 +77,7 @@ class Results:
 
     def finished(self) -> Iterator[Finished]:
         """Iterate over the images that are done, as their rows say; rows may be written meanwhile."""
-        columns = (
-            "path, mask, shard, width, height, seconds, notes, file_size, file_modified, digest,"
-            " init_side, inpainting_error, updates, information, foreground_share"
-        )
-        for row in self._rows(columns, "done"):
-            stamp = None if row[7] is None else Stamp(*row[7:10])
-            entry = Entry(stored_source(*row[:3]), row[3], row[4], row[5], row[6], stamp)
-            yield Finished(entry, *row[10:])
+        return map(_finished, self._rows(_FINISHED, "done"))
 
     def failed(self) -> Iterator[Failure]:
         """Iterate over the images that failed; rows may be written meanwhile."""
@@ -125,14 +124,19 @@ class Results:
         The best is that of highest inpainting error, or of highest information in a run whose initial squares
         were chosen by it.
         """
+        columns = "path, mask, shard, width, height, inpainting_error, information, init_side, digest"
+        for path, mask, shard, *known in self._best(columns):
+            yield Ranked(stored_source(path, mask, shard), *known)
+
+    def best(self) -> Iterator[Finished]:
+        """Iterate over the images that are done, in the order of `ranked`, as their rows say."""
+        return map(_finished, self._best(_FINISHED))
+
+    def _best(self, columns: str) -> Iterator[Sequence[Any]]:
         configuration = self.get_meta("configuration") or {}
         by = "information" if configuration.get("choose") == "information" else "inpainting_error"
-        query = (
-            "SELECT path, mask, shard, width, height, inpainting_error, information, init_side, digest"
-            f" FROM images WHERE status = 'done' ORDER BY {by} DESC, mask"
-        )
-        for path, mask, shard, *known in self._database.execute(query):
-            yield Ranked(stored_source(path, mask, shard), *known)
+        query = f"SELECT {columns} FROM images WHERE status = 'done' ORDER BY {by} DESC, mask"
+        return self._database.execute(query)
 
     def changed(self) -> Iterator[Path]:
         """Iterate over the images that are segmented and whose contents are others since."""
@@ -155,3 +159,9 @@ class Results:
         query = "SELECT AVG(inpainting_error), AVG(information) FROM images WHERE status = 'done'"
         error, information = self._database.execute(query).fetchone()
         return {"mean_inpainting_error": error, "mean_information": information}
+
+
+def _finished(row: Sequence[Any]) -> Finished:
+    stamp = None if row[7] is None else Stamp(*row[7:10])
+    width, height, seconds, notes = row[3:7]
+    return Finished(Entry(stored_source(*row[:3]), width, height, seconds, notes, stamp), *row[10:])

@@ -28,7 +28,7 @@ _PARTIAL = "partial"
 _CLEARED = f"{FILE}.cleared"
 """Name of the database of a run that is being removed."""
 
-_OWN_FOLDERS = (_PARTIAL, MASKS, "refined", "rounds", "models", *FOLDERS.values())
+_OWN_FOLDERS = (_PARTIAL, MASKS, "refined", "rounds", "models", "report", *FOLDERS.values())
 
 
 class Run(Results):

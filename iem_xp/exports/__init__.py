@@ -1,0 +1,1 @@
+"""Masks of a run in the formats that other programs read."""
