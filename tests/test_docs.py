@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -33,6 +34,12 @@ ELSEWHERE = {
 
 SHOWN = ("cat", "coffee", "flower")
 """The photographs in `images`."""
+
+SQLITE3 = """
+import sqlite3, sys
+for row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]):
+    print(*row, sep="|")
+"""
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "optional-dependencies"
@@ -157,11 +164,15 @@ def check_parses(words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def shims(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with the command, as it is where the package is installed."""
+    """A folder with the command, as where the package is installed, and with sqlite3 if it is missing."""
     folder = tmp_path_factory.mktemp("bin")
-    command = folder / "iem-xp"
-    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(COMMAND)} "$@"\n')
-    command.chmod(0o755)
+    programs = {"iem-xp": COMMAND}
+    if shutil.which("sqlite3") is None:
+        programs["sqlite3"] = SQLITE3
+    for name, code in programs.items():
+        program = folder / name
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(code)} "$@"\n')
+        program.chmod(0o755)
     return str(folder)
 
 
@@ -186,6 +197,14 @@ def lay_out(folder: Path, run: list[Block]) -> None:
     downloads.make_folder(folder / "flowers", 2)
     (folder / "good.txt").write_text(f"{images / 'flower.jpg'}\n{images / 'cat.jpg'}\n")
     (folder / "bad.txt").write_text(f"{images / 'cat.jpg'}\n")
+    photograph = downloads.encoded(downloads.photograph(0))
+    downloads.write(folder / "photos" / "new.jpg", photograph)
+    downloads.write(folder / "last", b"")
+    os.utime(folder / "last", (0, 0))
+    (folder / "cars").mkdir()
+    with tarfile.open(folder / "cars" / "00000.tar", "w") as archive:
+        archive.add(folder / "photos" / "new.jpg", "000.jpg")
+    downloads.make_lmdb(folder / "car_lmdb", {b"0": photograph})
     text = "\n".join(block.text for block in run)
     makes_it = re.search(r"^(\$ )?iem-xp segment (\./)?images *(#.*)?$", text, re.MULTILINE)
     if re.search(r"iem-run|iem-xp (refine|export|export-labels)", text) and not makes_it:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from importlib import resources
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -112,15 +113,18 @@ def curve() -> bytes:
     images = np.stack([sample(name) for name in ("flower", "cat", "cameraman")])
     figure = Figure(figsize=(7, 3.4), dpi=150, layout="constrained")
     axes = figure.subplots(1, 2, sharex=True)
+    steps = (0, 2, 5, 10, 15, 20, 30, 40, 60, 80, 110, 150)
     for side in PAPER.init_sides:
-        masks, errors, values = iem_xp.centred_square(images, side), [], []
-        for step in range(PAPER.iterations + 1):
-            if step % 5 == 0:
-                errors.append(iem_xp.inpainting_error(images, masks).mean())
-                values.append(iem_xp.objective(images, masks)[0].mean())
-            masks = iem_xp.update(images, masks)
+        masks = iem_xp.centred_square(images, side)
+        errors, values = [], []
+        for before, step in pairwise([0, *steps]):
+            if step > before:
+                config = replace(PAPER, iterations=step - before)
+                masks = iem_xp.segment(images, config, init=masks, engine="array").masks
+            errors.append(iem_xp.inpainting_error(images, masks).mean())
+            values.append(iem_xp.objective(images, masks)[0].mean())
         for axis, means in zip(axes, (errors, values), strict=True):
-            axis.plot(range(0, PAPER.iterations + 1, 5), means, label=f"from a square of {side}")
+            axis.plot(steps, means, label=f"from a square of {side}")
     axes[0].set(xlabel="updates", ylabel="$L_{inp}$")
     axes[1].set(xlabel="updates", ylabel="$L_{IEM}$")
     axes[1].legend()

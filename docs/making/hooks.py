@@ -18,8 +18,8 @@ import checking
 import figures
 import repository
 
-_HELP = re.compile(r"<!-- help: ([\w-]+) -->")
-_FIGURE = re.compile(r"<!-- figure: ([\w-]+): ([^>]+?) -->")
+_HELP = re.compile(r"^<!-- help: ([\w-]+) -->$", re.MULTILINE)
+_FIGURE = re.compile(r"^<!-- figure: ([\w-]+): (.+) -->$", re.MULTILINE)
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">(?:\\\(|\\\[)(.*?)(?:\\\)|\\\])</\1>', re.DOTALL)
 
 
