@@ -20,10 +20,10 @@ FORMAT_VERSION = 1
 Facts = dict[str, Any]
 """What is known of a network, as `FILE` has it.
 
-``trainer``; ``size`` and ``fit`` of its images, as in `Settings`; ``config``, the numbers of the method that
-its labels were found with; ``options`` given to the trainer; ``trained``, and once it is: ``id``, hex digits
-that no other network has; ``epochs``, ``figures`` of the last one, and ``history``, those of each, which
-networks that were trained before it was kept have not."""
+``trainer``; ``size`` and ``fit`` of its images, and ``edges`` of their masks, as in `Settings`; ``config``,
+the numbers of the method that its labels were found with; ``options`` given to the trainer; ``trained``, and
+once it is: ``id``, hex digits that no other network has; ``epochs``, ``figures`` of the last one, and
+``history``, those of each, which networks that were trained before it was kept have not."""
 
 
 class ModelError(ValueError):
@@ -37,6 +37,7 @@ def describe(trainer: str, settings: Settings, options: Mapping[str, Any]) -> Fa
         "trainer": trainer,
         "size": settings.size,
         "fit": settings.fit,
+        "edges": settings.edges,
         "config": asdict(settings.config),
         "options": dict(options),
         "trained": False,
@@ -45,7 +46,8 @@ def describe(trainer: str, settings: Settings, options: Mapping[str, Any]) -> Fa
 
 def settings_of(facts: Facts) -> Settings:
     """Settings that a network's images come to their size with."""
-    return Settings.of_configuration({**facts["config"], "size": facts["size"], "fit": facts["fit"]})
+    own: Facts = {name: facts[name] for name in ("size", "fit", "edges") if name in facts}
+    return Settings.of_configuration({**facts["config"], **own})
 
 
 def is_begun(folder: Path) -> bool:

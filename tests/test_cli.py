@@ -313,9 +313,24 @@ def test_options_win_over_the_config_file_and_that_over_the_preset() -> None:
     assert {iio.imread(Path("iem-run/masks", name)).shape for name in masks()} == {(32, 32)}
 
 
+def test_masks_follow_the_edges_of_their_images_in_a_run_and_in_a_pipe() -> None:
+    photo = Path("photos/cat.png").read_bytes()
+    options = ["--preset", "best"]
+    segment("photos", *options, "-o", "default")
+    segment("photos", *options, "--edges", "none", "-o", "plain")
+    default, plain = (Path(run, "masks/cat.png").read_bytes() for run in ("default", "plain"))
+    assert default != plain
+    assert program("segment", "-", *QUICK, *options, input=photo).stdout == default
+    assert program("segment", "-", *QUICK, *options, "--edges", "none", input=photo).stdout == plain
+
+
+def test_an_unknown_way_to_edges_lists_those_there_are() -> None:
+    assert "'none', 'guided', 'iem'" in segment("photos", "--edges", "sharp", status=2).stderr
+
+
 def test_every_option_of_the_method_reaches_the_run() -> None:
     options = "--init-sides 20,90 --choose image --kernel-size 5 --sigma 2 --repeats 1 --scale-factor 2"
-    options += " --regularization 0.5 --epsilon 1e-6 --no-boundary-only --no-smooth --fit crop"
+    options += " --regularization 0.5 --epsilon 1e-6 --no-boundary-only --no-smooth --fit crop --edges iem"
     options += " --colour-space lab --colour-weight 0.01 --colours 9 --cut"
     segment("photos", *options.split())
     ((stored,),) = query("SELECT value FROM meta WHERE key = 'configuration'")
@@ -323,7 +338,7 @@ def test_every_option_of_the_method_reaches_the_run() -> None:
         "iterations": 6, "init_sides": [20, 90], "choose": "image", "kernel_size": 5, "sigma": 2.0,
         "repeats": 1, "scale_factor": 2, "regularization": 0.5, "epsilon": 1e-6, "colour_space": "lab",
         "colour_weight": 0.01, "colours": 9, "cut": True, "boundary_only": False, "smooth": False, "size": 32,
-        "fit": "crop", "outputs": [], "store": "files",
+        "fit": "crop", "edges": "iem", "outputs": [], "store": "files",
     }  # fmt: skip
 
 

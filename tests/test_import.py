@@ -70,6 +70,7 @@ ABOVE = [
     "decoding",
     "images",
     "rendering",
+    "edges",
     "labels",
     "boxes",
     "baselines",

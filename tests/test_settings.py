@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import click
 import pytest
 
 from iem_xp.config import IEMConfig
-from iem_xp.runs.settings import PRESETS, Settings, SettingsError, read_settings
+from iem_xp.runs.settings import PRESETS, Settings, SettingsError, differences, read_settings
 from iem_xp_cli.options import collect_settings
 
 
@@ -23,6 +24,23 @@ def test_the_defaults_are_the_paper_s_numbers_on_the_whole_image() -> None:
 
 def test_the_paper_preset_is_the_protocol_of_its_tables() -> None:
     assert PRESETS["paper"] == Settings(IEMConfig(), size=128, fit="crop")
+
+
+def test_the_paper_s_masks_do_not_follow_edges_and_the_best_do_but_for_crops() -> None:
+    assert PRESETS["best"].edges == "guided"
+    assert PRESETS["best"].follows_edges
+    assert not PRESETS["best"].updated({"fit": "crop"}).follows_edges
+    assert not PRESETS["paper"].follows_edges
+    assert not PRESETS["paper"].updated({"fit": "whole"}).follows_edges
+
+
+def test_a_configuration_of_an_earlier_version_had_no_edges() -> None:
+    now = json.loads(json.dumps(Settings().as_dict()))
+    earlier = {name: value for name, value in now.items() if name != "edges"}
+    assert differences(earlier, now) == ""
+    assert differences(now, earlier) == ""
+    assert differences(earlier, now | {"edges": "guided"}) == '  edges: "none" there, "guided" now\n'
+    assert Settings.of_configuration(earlier) == Settings()
 
 
 def test_settings_are_flat_and_complete() -> None:
@@ -60,12 +78,12 @@ def test_a_file_sets_every_setting(file: Path) -> None:
         "iterations = 7\ninit_sides = [10]\nchoose = 'image'\nkernel_size = 5\nsigma = 1\nrepeats = 3\n"
         "scale_factor = 2\nregularization = 0\nepsilon = 1e-6\ncolour_space = 'lab'\ncolour_weight = 0.5\n"
         "colours = 8\ncut = true\nboundary_only = false\nsmooth = false\n"
-        "size = 50\nfit = 'crop'\n"
+        "size = 50\nfit = 'crop'\nedges = 'iem'\n"
     )
     config = IEMConfig(7, (10,), "image", 5, 1.0, 3, 2, 0.0, 1e-6, False, False, "lab", 0.5, 8, True)
     values = read_settings(file)
     assert set(values) == set(Settings().as_dict())
-    assert Settings().updated(values) == Settings(config, size=50, fit="crop")
+    assert Settings().updated(values) == Settings(config, size=50, fit="crop", edges="iem")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +95,7 @@ def test_an_unknown_setting_suggests_the_close_one(name: str, close: str) -> Non
 
 
 def test_an_unknown_setting_that_is_close_to_none_lists_all() -> None:
-    with pytest.raises(SettingsError, match=r"'zzz'; known are iterations, .*, fit$"):
+    with pytest.raises(SettingsError, match=r"'zzz'; known are iterations, .*, fit, edges$"):
         Settings().updated({"zzz": 3})
 
 
@@ -113,6 +131,8 @@ def test_an_unknown_setting_that_is_close_to_none_lists_all() -> None:
         ("size", True),
         ("fit", "cropped"),
         ("fit", ["crop"]),
+        ("edges", "sharp"),
+        ("edges", ["none"]),
     ],
 )
 def test_an_invalid_value_names_its_setting(name: str, value: Any) -> None:

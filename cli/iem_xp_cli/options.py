@@ -15,6 +15,7 @@ from iem_xp.arrays import DeviceError
 from iem_xp.config import Choice, Space
 from iem_xp.decoding import MAX_PIXELS, pixels_limited
 from iem_xp.devices import resolve_device
+from iem_xp.edges import Edges
 from iem_xp.engines import EngineError, EngineOption, check_fused
 from iem_xp.images import Fit
 from iem_xp.runs.settings import PRESETS, Settings, SettingsError, read_settings
@@ -41,12 +42,15 @@ _TYPES: dict[str, Any] = {
     "init_sides": _sides,
     "choose": click.Choice(get_args(Choice)),
     "fit": click.Choice(get_args(Fit)),
+    "edges": click.Choice(get_args(Edges)),
     "colour_space": click.Choice(get_args(Space)),
 }
 _HELP = {
     "size": "Shorter side of the images at work, in pixels.",
     "fit": "whole: all of the image, its aspect ratio kept. crop: the paper's central square, masked alone. "
     "squash: all of the image, made square.",
+    "edges": "How masks come to the own size of their image. guided: along its edges. iem: after some more "
+    "search too, slower. none: smoothly, without the image. Those of crops stay as they are.",
     "iterations": "Updates of each mask.",
     "init_sides": "Sides of the initial squares, in pixels at a shorter side of 128.",
     "choose": "Take the initial square of highest inpainting error for the whole data set, or each image; "

@@ -121,10 +121,9 @@ def mask_stream(settings: Settings, find: Callable[[Pixels], Mask]) -> None:
     for note in photograph.notes:
         click.echo(f"standard input: {note}", err=True)
     try:
-        mask = find(settings.at_work(photograph.pixels))
+        mask = settings.along_edges(find(settings.at_work(photograph.pixels)), photograph.pixels)
     except MemoryError as error:
         raise click.ClickException(f"standard input: {str(error) or 'out of memory'}") from error
-    mask = settings.at_own_size(mask, *photograph.pixels.shape[:2])
     with messages():
         sys.stdout.buffer.write(encode_mask(mask))
         sys.stdout.buffer.flush()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from iem_xp.config import IEMConfig
+from iem_xp.edges import Edges, check_edges, refine_edges
 from iem_xp.images import Fit, Mask, Pixels, check_fit, fit_image, restore_mask, restore_probability
 
 
@@ -29,22 +30,37 @@ class Settings:
         Shorter side at work, in pixels, >= 1.
     fit : {"whole", "crop", "squash"}
         As in `iem_xp.images.fit_image`.
+    edges : {"none", "guided", "iem"}
+        How masks come to the size of their image, as in `iem_xp.edges.refine_edges`; those of crops do not.
     """
 
     config: IEMConfig = field(default_factory=IEMConfig)
     size: int = 128
     fit: Fit = "whole"
+    edges: Edges = "none"
 
     def __post_init__(self) -> None:
         check_fit(self.size, self.fit)
+        check_edges(self.edges)
 
     def at_work(self, image: Pixels) -> Pixels:
         """Image at the working size: uint8 (h, w, 3) of uint8 (H, W, 3)."""
         return fit_image(image, self.size, self.fit)
 
+    @property
+    def follows_edges(self) -> bool:
+        """Whether an image is looked at again when its mask comes to its size."""
+        return self.fit != "crop" and self.edges != "none"
+
     def at_own_size(self, mask: Mask, height: int, width: int) -> Mask:
         """Working mask at the size of its image; that of a crop stays, for of the rest nothing is known."""
         return mask if self.fit == "crop" else restore_mask(mask, height, width)
+
+    def along_edges(self, mask: Mask, image: Pixels) -> Mask:
+        """The same along the edges of the image, uint8 (H, W, 3), if it `follows_edges`."""
+        if not self.follows_edges:
+            return self.at_own_size(mask, *image.shape[:2])
+        return refine_edges(image, mask, self.edges, self.config)
 
     def probability_at_own_size(self, probability: Pixels, height: int, width: int) -> Pixels:
         """The same for probabilities, uint8 (h, w) with 255 for 1."""
@@ -54,7 +70,7 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """All settings by name, flat, as JSON values."""
-        return {**asdict(self.config), "size": self.size, "fit": self.fit}
+        return {**asdict(self.config), "size": self.size, "fit": self.fit, "edges": self.edges}
 
     @classmethod
     def of_configuration(cls, configuration: Mapping[str, Any]) -> Self:
@@ -85,12 +101,19 @@ class Settings:
             raise SettingsError(str(error)) from error
 
 
+BEFORE: dict[str, Any] = {"edges": "none"}
+"""Settings that earlier runs do not name, and what they were made with."""
+
+
 def differences(
     there: Mapping[str, Any], now: Mapping[str, Any], called: tuple[str, str] = ("there", "now")
 ) -> str:
-    """Lines on what differs between two configurations, of which one was stored as JSON."""
+    """Lines on what differs between two configurations, of which one was stored as JSON.
+
+    One that was stored by a version without some setting was made with what that has in `BEFORE`.
+    """
     first, second = called
-    now = json.loads(json.dumps(now))
+    there, now = BEFORE | dict(there), BEFORE | json.loads(json.dumps(now))
     return "".join(
         f"  {key}: {json.dumps(there.get(key))} {first}, {json.dumps(now.get(key))} {second}\n"
         for key in {**there, **now}
@@ -100,7 +123,7 @@ def differences(
 
 PRESETS: dict[str, Settings] = {
     "paper": Settings(fit="crop"),
-    "best": Settings(IEMConfig.preset("best")),
+    "best": Settings(IEMConfig.preset("best"), edges="guided"),
 }
 """Named settings: "paper" is the protocol of the paper's tables, "best" for masks to be used."""
 

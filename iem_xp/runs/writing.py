@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from iem_xp import rendering
-from iem_xp.images import ImageError, Mask, encode_mask, encode_png, read_stamped
+from iem_xp.images import ImageError, Mask, Pixels, encode_mask, encode_png, read_stamped
 from iem_xp.runs.naming import Source
 from iem_xp.runs.records import FOLDERS, Candidate, Entry, Output
 from iem_xp.runs.results import MASKS
@@ -38,6 +38,7 @@ class Writer:
         self._store = store
         self._settings = settings
         self._outputs = list(outputs)
+        self._drawn = [output for output in self._outputs if output != "probability"]
 
     def write(self, entry: Entry, candidate: Candidate) -> Written:
         """Write an image's files.
@@ -45,32 +46,39 @@ class Writer:
         Raises
         ------
         ImageError
-            If pictures are to be drawn, and the image has gone or changed since it was segmented.
+            If the image is looked at again, for the mask's edges or for pictures, and has gone or changed
+            since it was segmented.
         """
-        mask = self._settings.at_own_size(candidate.mask, entry.height, entry.width)
+        mask, made = self._look(entry, candidate)
         # The mask comes last: where it is, the pictures are.
-        made = {FOLDERS[output]: data for output, data in self._pictures(entry, candidate, mask)}
         made[MASKS] = encode_mask(mask)
         return Written(self._store.put(entry.source, made), float(np.mean(mask)))
 
-    def _pictures(self, entry: Entry, candidate: Candidate, mask: Mask) -> Iterator[tuple[Output, bytes]]:
-        drawn = [output for output in self._outputs if output != "probability"]
-        if len(drawn) < len(self._outputs) and candidate.probability is not None:
-            grey = self._settings.probability_at_own_size(candidate.probability, entry.height, entry.width)
-            yield "probability", encode_png(grey)
-        if not drawn:
-            return
-        photograph, stamp = read_stamped(entry.source.path)
-        pixels = photograph.pixels
-        working = self._settings.at_work(pixels)
-        picture = working if self._settings.fit == "crop" else pixels
-        if picture.shape[:2] != mask.shape or (entry.stamp and entry.stamp.digest != stamp.digest):
-            raise ImageError(f"{entry.source.path}: has changed since it was segmented")
-        for output in drawn:
-            if output == "cutout":
-                made = rendering.cutout(picture, mask)
-            elif output == "overlay":
-                made = rendering.overlay(picture, mask)
-            else:
-                made = rendering.inpainted(working, candidate.mask, self._settings.config)
-            yield output, encode_png(made)
+    def _look(self, entry: Entry, candidate: Candidate) -> tuple[Mask, dict[str, bytes]]:
+        """Mask at the image's own size, and the pictures, as files, by their folders."""
+        height, width = entry.height, entry.width
+        made = {}
+        if "probability" in self._outputs and candidate.probability is not None:
+            grey = self._settings.probability_at_own_size(candidate.probability, height, width)
+            made[FOLDERS["probability"]] = encode_png(grey)
+        if not (self._drawn or self._settings.follows_edges):
+            return self._settings.at_own_size(candidate.mask, height, width), made
+        pixels = _read_again(entry)
+        mask = self._settings.along_edges(candidate.mask, pixels)
+        for output in self._drawn:
+            made[FOLDERS[output]] = encode_png(self._draw(output, pixels, candidate.mask, mask))
+        return mask, made
+
+    def _draw(self, output: Output, pixels: Pixels, working_mask: Mask, mask: Mask) -> Pixels:
+        if output == "inpainted":
+            return rendering.inpainted(self._settings.at_work(pixels), working_mask, self._settings.config)
+        picture = self._settings.at_work(pixels) if self._settings.fit == "crop" else pixels
+        return rendering.cutout(picture, mask) if output == "cutout" else rendering.overlay(picture, mask)
+
+
+def _read_again(entry: Entry) -> Pixels:
+    photograph, stamp = read_stamped(entry.source.path)
+    there = photograph.pixels.shape[:2] == (entry.height, entry.width)
+    if not there or (entry.stamp and entry.stamp.digest != stamp.digest):
+        raise ImageError(f"{entry.source.path}: has changed since it was segmented")
+    return photograph.pixels
