@@ -99,7 +99,8 @@ def train_model(folder: Path, labels: Path, facts: Facts, progress: Progress) ->
     """
     if is_begun(folder):
         there = read_facts(folder)
-        if lines := differences({name: there.get(name) for name in facts} | {"trained": False}, facts):
+        known = {name: there[name] for name in facts if name in there}  # earlier ones have less
+        if lines := differences(known | {"trained": False}, facts):
             raise ModelError(f"{folder}: has another network\n{lines}remove it to train this one")
         if there["trained"]:
             return there

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def test_no_two_networks_have_the_same_id(tmp_path: Path, trainer: colours.Train
     ids = {train(tmp_path / name, labels)["id"] for name in ("a", "b")}
     assert len(ids) == 2
     assert all(int(number, 16) >= 0 for number in ids)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_network_of_before_edges_is_one_without(
+    tmp_path: Path, trainer: colours.Trainer, labels: Path, trained: bool
+) -> None:
+    made = train(tmp_path / "model", labels) | {"trained": trained}
+    del made["edges"]
+    (tmp_path / "model" / models.FILE).write_text(json.dumps(made))
+    assert (train(tmp_path / "model", labels)["id"] == made["id"]) == trained
+    assert settings_of(made).edges == "none"
+    guided = describe("colours", replace(SETTINGS, edges="guided"), {})
+    with pytest.raises(ModelError, match='edges: "none" there, "guided" now'):
+        train_model(tmp_path / "model", labels, guided, lambda *_: None)
 
 
 def test_a_trained_network_is_left_as_it_is(tmp_path: Path, trainer: colours.Trainer, labels: Path) -> None:
