@@ -134,6 +134,17 @@ def test_wrong_usage_is_one_line_and_where_help_is():
     assert not result.stdout
 
 
+def test_what_there_is_to_choose_is_listed_below_the_error():
+    shown = CliRunner().invoke(cli, ["export", "-o", "new"]).stderr
+    assert shown.startswith("error: Missing option '--to'. Choose from:\n  coco,\n  yolo,\n")
+
+
+def test_without_arguments_the_help_is_shown_as_it_is():
+    result = CliRunner().invoke(cli, [])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == CliRunner().invoke(cli, ["--help"]).stdout
+
+
 def test_an_error_that_is_no_wrong_usage_does_not_speak_of_help(here):
     result = CliRunner().invoke(cli, ["segment", "-"], input=b"no image")
     assert result.exit_code == 1

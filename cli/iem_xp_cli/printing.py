@@ -30,7 +30,11 @@ def say(lines: Iterable[str]) -> None:
 
 def say_error(error: click.ClickException) -> None:
     """Print an error, and where help is if the command was used wrongly."""
-    lines = f"error: {error.format_message()}".split("\n")
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # help itself, and no error to speak of
+        error.show()
+        return
+    # Click lists choices on lines that begin with a tab.
+    lines = f"error: {error.format_message()}".replace("\n\t", "\n  ").split("\n")
     if isinstance(error, click.UsageError) and error.ctx is not None:
         lines.append(f"help: {error.ctx.command_path} --help")
     say(lines)
