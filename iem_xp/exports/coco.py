@@ -130,7 +130,7 @@ class Coco:
 def encode_rle(mask: Mask) -> dict[str, Any]:
     """Run lengths of a mask, bool (H, W), as `pycocotools.mask.encode` has them, as JSON values.
 
-    Lengths are counted down the columns, of background first. From the third on, the difference to that two
+    Lengths are counted down the columns, of background first. From the fourth on, the difference to that two
     before is written, five bits a character, the lowest first, with a sixth bit if more follow.
     """
     values = mask.ravel(order="F")
