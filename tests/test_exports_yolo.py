@@ -120,6 +120,19 @@ def test_images_are_links_to_the_files(run: Run, folder: Path) -> None:
     assert (folder / "images" / "a.png").samefile(run.folder.parent / "photos" / "a.png")
 
 
+@pytest.mark.parametrize(("name", "more"), [("a.jpg", b""), ("b.jpg", b"\n"), ("c.png", b"\0")])
+def test_a_jpeg_that_ultralytics_would_write_anew_is_no_link(
+    run: Run, folder: Path, name: str, more: bytes
+) -> None:
+    buffer = BytesIO()
+    Image.new("RGB", (17, 12)).save(buffer, "JPEG" if name != "c.png" else "PNG")
+    add(run, name, 0.5, image=buffer.getvalue() + more)
+    export(run)
+    photo, image = run.folder.parent / "photos" / name, folder / "images" / name
+    assert image.read_bytes() == photo.read_bytes()
+    assert image.samefile(photo) == (name != "b.jpg")
+
+
 @pytest.mark.parametrize("links", ["symbolic", "none"])
 def test_where_there_are_no_hard_links(
     run: Run, folder: Path, links: str, monkeypatch: pytest.MonkeyPatch
@@ -162,13 +175,16 @@ def test_an_image_in_an_archive_is_copied(run: Run, folder: Path) -> None:
 
 
 def test_what_cannot_be_had_fails_by_name(run: Run, folder: Path) -> None:
-    for i, name in enumerate(("gone.png", "x.txt.png", "x.png", "x.txt/y.png", "good.png")):
+    for i, name in enumerate(("gone.png", "other.png", "x.txt.png", "x.png", "x.txt/y.png", "good.png")):
         add(run, name, 1 - i / 10)
     photos = run.folder.parent / "photos"
     (photos / "gone.png").unlink()
+    (photos / "other.png").write_bytes((photos / "good.png").read_bytes())
+    os.utime(photos / "good.png", (1, 1))
     exported = export(run, workers=1)
-    (gone, taken) = exported.failed
+    (gone, other, taken) = exported.failed
     assert gone.error == f"{photos}/gone.png: is not there any more"
+    assert other.error == f"{photos}/other.png: has changed since it was segmented"
     # labels/x.txt is a file
     assert taken.path == photos / "x.txt" / "y.png"
     assert "x.txt/y.png or x.txt/y.txt, is taken" in taken.error

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iem_xp.contents import ContentsError, is_missing, read_contents
+from iem_xp.contents import ContentsError, find_changed, is_missing, read_contents
 from iem_xp.exports.polygons import check_polygons, outlines
 from iem_xp.exports.reading import Item, refuse_crops
 from iem_xp.files import placing
@@ -81,16 +81,18 @@ class Yolo:
 
     def make(self, item: Item) -> _Made:
         """Make the label of an image, and its file if there can be no link to it."""
-        path, mask = item.finished.entry.source[:2]
+        (path, mask, _), *_, stamp = item.finished.entry
         if is_missing(path):
             raise ImageError(f"{path}: is not there any more")
+        if stamp is not None and any(find_changed([(os.fspath(path), stamp)])):
+            raise ImageError(f"{path}: has changed since it was segmented")
         *folders, last = mask.removesuffix(".png").split("/")
         name = "/".join([*(f"{part}_" if part == IMAGES else part for part in folders), last])
         known = path.suffix.lower() in _SUFFIXES
         data = None
         if not known:
             data = encode_png(read_stamped(path)[0].pixels)
-        elif not path.is_file():
+        elif not path.is_file() or _is_mended(path):
             data = _read(path)
         scale = np.array(item.mask.shape[::-1])
         parts = [(polygon / scale).ravel() for polygon in outlines(item.mask, drawn=True)]
@@ -119,6 +121,17 @@ def _read(path: Path) -> bytes:
         return read_contents(path).data
     except ContentsError as error:
         raise ImageError(f"{path}: {error}") from error
+
+
+def _is_mended(path: Path) -> bool:
+    """Whether Ultralytics writes this file anew in its place: a JPEG file without its end, or with more."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(2)
+            file.seek(-2, os.SEEK_END)
+            return begin == b"\xff\xd8" and file.read() != b"\xff\xd9"
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror}") from error
 
 
 def _link(path: Path, place: Path) -> bool:
