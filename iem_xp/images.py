@@ -74,6 +74,28 @@ def read_stamped(path: str | os.PathLike[str]) -> tuple[Photograph, Stamp]:
         raise ImageError(f"{os.fspath(path)}: {error}") from error.__cause__
 
 
+def read_again(path: str | os.PathLike[str], height: int, width: int, digest: bytes | None) -> Pixels:
+    """Read the pixels of an image that was read before.
+
+    Parameters
+    ----------
+    path : path
+    height, width : int
+        What it had then.
+    digest : bytes or None
+        Of its contents then, as in `Stamp`; None if that is not known.
+
+    Raises
+    ------
+    ImageError
+        As of `read_image`, and if it is not the same any more.
+    """
+    photograph, stamp = read_stamped(path)
+    if photograph.pixels.shape[:2] != (height, width) or digest not in (None, stamp.digest):
+        raise ImageError(f"{os.fspath(path)}: has changed since it was segmented")
+    return photograph.pixels
+
+
 def check_fit(size: int, fit: Fit) -> None:
     """Raise a ValueError that names the argument of `fit_image` that is not as it should be."""
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:

@@ -28,7 +28,7 @@ from iem_xp.images import (
     Pixels,
     fit_image,
     load_formats,
-    read_stamped,
+    read_again,
     write_atomically,
 )
 from iem_xp.labels import Labels, read_labels
@@ -194,11 +194,7 @@ def _read(
     if informed and not ranked.information:
         return "colours explain nothing of the mask"
     try:
-        photograph, stamp = read_stamped(ranked.source.path)
-        image = photograph.pixels
-        same_size = image.shape[:2] == (ranked.height, ranked.width)
-        if not same_size or ranked.digest not in (None, stamp.digest):
-            raise ImageError(f"{ranked.source.path}: has changed since it was segmented")
+        image = read_again(ranked.source.path, ranked.height, ranked.width, ranked.digest)
         file = masks / ranked.source.shard / ranked.source.mask
         mask = read_labels(file)
         if mask.shape != ((size, size) if fit == "crop" else image.shape[:2]):

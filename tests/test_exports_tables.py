@@ -192,6 +192,9 @@ def test_images_of_crops_are_these_crops(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, fit_image(photo, 8, "crop"))
         np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(row["mask"]["bytes"]))) > 127, mask)
         assert (row["width"], row["height"]) == (30, 20)
+        (tmp_path / "photos/a.png").write_bytes(encode_png(scenes.image(np.random.default_rng(5), 20, 30)))
+        with pytest.raises(ExportError, match=r"a\.png: has changed since it was segmented"):
+            export(run, "parquet", with_images=True)
 
 
 def test_images_that_are_gone_or_changed_fail_by_name_and_only_if_they_are_wanted(run: Run) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from iem_xp.config import IEMConfig
 from iem_xp.edges import refine_edges
-from iem_xp.images import ImageError, Mask, Pixels, read_stamped, restore_mask
+from iem_xp.images import ImageError, Mask, Pixels, read_again, read_stamped, restore_mask
 from iem_xp.rendering import cutout
 from iem_xp.runs import writing
 from iem_xp.runs.naming import Source
@@ -81,11 +81,11 @@ def test_a_crop_s_mask_stays_at_work(entry: Entry) -> None:
 def test_the_image_is_read_once_for_mask_and_pictures(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
 
-    def counted(path: Path) -> Any:
+    def counted(path: Path, *known: Any) -> Pixels:
         reads.append(path)
-        return read_stamped(path)
+        return read_again(path, *known)
 
-    monkeypatch.setattr(writing, "read_stamped", counted)
+    monkeypatch.setattr(writing, "read_again", counted)
     store, _ = write(entry, Settings(CONFIG, 16, edges="guided"), ("cutout", "overlay", "inpainted"))
     assert len(reads) == 1
     assert set(store.made) == {"masks", "cutouts", "overlays", "inpainted"}

@@ -12,7 +12,7 @@ from typing import Any
 from iem_xp.contents import ContentsError, read_contents
 from iem_xp.exports.reading import Exported, ExportError, Item, name_of, size_and_fit
 from iem_xp.files import replacing
-from iem_xp.images import ImageError, encode_png, fit_image, read_stamped
+from iem_xp.images import ImageError, encode_png, fit_image, read_again
 from iem_xp.runs.database import NO_STAMP, stored_text
 from iem_xp.runs.records import Finished
 from iem_xp.runs.results import Results
@@ -171,15 +171,16 @@ class Parquet:
     def _image(self, finished: Finished) -> bytes:
         path, stamp = finished.entry.source.path, finished.entry.stamp
         size, fit = self._images
+        if fit == "crop":
+            pixels = read_again(path, finished.entry.height, finished.entry.width, stamp and stamp.digest)
+            return encode_png(fit_image(pixels, size, fit))
         try:
             contents = read_contents(path)
         except ContentsError as error:
             raise ImageError(f"{path}: {error}") from error
         if stamp is not None and contents.stamp.digest != stamp.digest:
             raise ImageError(f"{path}: has changed since it was segmented")
-        if fit != "crop":
-            return contents.data
-        return encode_png(fit_image(read_stamped(path)[0].pixels, size, fit))
+        return contents.data
 
 
 def _row(finished: Finished) -> dict[str, Any]:

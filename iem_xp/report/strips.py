@@ -15,7 +15,7 @@ from PIL import Image
 from iem_xp import rendering
 from iem_xp.evaluation.comparing import compare
 from iem_xp.evaluation.matching import Matching, Pair
-from iem_xp.images import ImageError, Mask, Pixels, fit_truth, read_stamped
+from iem_xp.images import ImageError, Mask, Pixels, fit_truth, read_again
 from iem_xp.labels import FOREGROUND, IGNORED, Labels, read_labels, resize_labels
 from iem_xp.metrics import iou
 from iem_xp.report.rows import Shown
@@ -146,11 +146,8 @@ class Artist:
 
     def _read_image(self, entry: Entry) -> Pixels:
         """The image, or its central square: uint8 (H, W, 3)."""
-        photograph, stamp = read_stamped(entry.source.path)
-        pixels = photograph.pixels
-        known = None if entry.stamp is None else entry.stamp.digest
-        if pixels.shape[:2] != (entry.height, entry.width) or known not in (None, stamp.digest):
-            raise ImageError(f"{entry.source.path}: has changed since it was segmented")
+        digest = entry.stamp and entry.stamp.digest
+        pixels = read_again(entry.source.path, entry.height, entry.width, digest)
         return self._settings.at_work(pixels) if self._settings.fit == "crop" else pixels
 
     def _draw_mask(

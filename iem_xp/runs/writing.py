@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from iem_xp import rendering
-from iem_xp.images import ImageError, Mask, Pixels, encode_mask, encode_png, read_stamped
+from iem_xp.images import Mask, Pixels, encode_mask, encode_png, read_again
 from iem_xp.runs.naming import Source
 from iem_xp.runs.records import FOLDERS, Candidate, Entry, Output
 from iem_xp.runs.results import MASKS
@@ -63,7 +63,7 @@ class Writer:
             made[FOLDERS["probability"]] = encode_png(grey)
         if not (self._drawn or self._settings.follows_edges):
             return self._settings.at_own_size(candidate.mask, height, width), made
-        pixels = _read_again(entry)
+        pixels = read_again(entry.source.path, height, width, entry.stamp and entry.stamp.digest)
         mask = self._settings.along_edges(candidate.mask, pixels)
         for output in self._drawn:
             made[FOLDERS[output]] = encode_png(self._draw(output, pixels, candidate.mask, mask))
@@ -74,11 +74,3 @@ class Writer:
             return rendering.inpainted(self._settings.at_work(pixels), working_mask, self._settings.config)
         picture = self._settings.at_work(pixels) if self._settings.fit == "crop" else pixels
         return rendering.cutout(picture, mask) if output == "cutout" else rendering.overlay(picture, mask)
-
-
-def _read_again(entry: Entry) -> Pixels:
-    photograph, stamp = read_stamped(entry.source.path)
-    there = photograph.pixels.shape[:2] == (entry.height, entry.width)
-    if not there or (entry.stamp and entry.stamp.digest != stamp.digest):
-        raise ImageError(f"{entry.source.path}: has changed since it was segmented")
-    return photograph.pixels
