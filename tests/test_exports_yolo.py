@@ -71,6 +71,16 @@ def test_supervision_reads_nearly_the_masks(run: Run, folder: Path) -> None:
         assert iou(detections.mask.any(axis=0), mask) > 0.985
 
 
+def test_vertices_are_pixels_of_the_mask_rounded_or_cut_off(run: Run, folder: Path) -> None:
+    mask = add(run, "a.png", 0.5, blob(3))
+    export(run)
+    for line in (folder / "labels" / "a.txt").read_text().splitlines():
+        shares = np.array(line.split()[1:], float).reshape(-1, 2)
+        columns, rows = (shares * mask.shape[::-1]).astype(int).T
+        assert mask[rows, columns].all()
+        np.testing.assert_array_equal(np.stack([columns, rows], 1), np.round(shares * mask.shape[::-1]))
+
+
 def test_ultralytics_reads_nearly_the_masks(run: Run, folder: Path) -> None:
     pytest.importorskip("ultralytics", reason="Ultralytics is not installed")
     from ultralytics.data.dataset import YOLODataset
