@@ -15,6 +15,7 @@ from iem_xp import edges as module
 from iem_xp.config import IEMConfig
 from iem_xp.edges import EPSILON, refine_edges, windows
 from iem_xp.images import Mask, Pixels, fit_image, restore_mask
+from iem_xp.segmentation import segment
 
 INSIDE, OUTSIDE = (200, 60, 40), (40, 90, 160)
 
@@ -80,8 +81,8 @@ def literal_windows(image: Pixels, p: NDArray[Any], reach: tuple[int, int]) -> l
 @pytest.mark.parametrize("colours", ["noise", "grey", "two"])
 def test_windows_are_the_guided_filter_s(reach: tuple[int, int], colours: str) -> None:
     random = np.random.default_rng(1)
-    mask = disc(18, 25)
-    image = random.integers(0, 256, (18, 25, 3)).astype(np.uint8)
+    mask = np.pad(disc(9, 16), 9)  # so that some is farther from the boundary than three small windows
+    image = random.integers(0, 256, (*mask.shape, 3)).astype(np.uint8)
     if colours == "grey":
         image[:] = image[..., :1]
     if colours == "two":
@@ -111,6 +112,20 @@ def test_a_boundary_that_is_off_by_a_pixel_at_work_is_moved_to_the_edge() -> Non
     working = np.roll(reduced(truth, 8), 1, axis=1)
     assert iou(refine_edges(painted(truth), working), truth) > 0.97
     assert iou(restore_mask(working, 512, 640), truth) < 0.93
+
+
+@pytest.mark.parametrize(("iterations", "updates"), [(1, 1), (150, 3)])
+def test_iem_takes_few_more_updates(iterations: int, updates: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def counted(image: Pixels, config: IEMConfig, **options: Any) -> Any:
+        assert config.iterations == updates
+        found = segment(image, config, **options)
+        counts.append(int(found.updates[0]))
+        return found
+
+    counts: list[int] = []
+    monkeypatch.setattr(module, "segment", counted)
+    refine_edges(painted(flower(160, 200)), disc(32, 40), "iem", IEMConfig(iterations=iterations))
+    assert counts == [updates]
 
 
 def test_none_does_not_look_at_the_image() -> None:
