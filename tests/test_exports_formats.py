@@ -91,6 +91,19 @@ def test_no_mask_is_an_error_and_no_file(run: Run, place: Path, to: str) -> None
 
 
 @pytest.mark.parametrize("to", FORMATS)
+def test_options_of_another_format_are_refused(run: Run, place: Path, to: str) -> None:
+    add(run, "a.png", 0.5)
+    with pytest.raises(TypeError, match="quality"):
+        export_run(run, to, place, quality=9)
+    assert left(place) == []
+
+
+def test_an_unknown_format_lists_those_there_are(run: Run, place: Path) -> None:
+    with pytest.raises(ExportError, match="'voc': no such format; known are coco, yolo, parquet, csv, npz"):
+        export_run(run, "voc", place)
+
+
+@pytest.mark.parametrize("to", FORMATS)
 def test_the_best_are_taken(run: Run, place: Path, to: str) -> None:
     for i in range(5):
         add(run, f"{i}.png", i / 9, np.ones((4, 4), bool))

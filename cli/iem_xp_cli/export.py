@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from iem_xp.runs.records import Counts
 from iem_xp.runs.store import Run
 from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import max_pixels_option, workers_option
-from iem_xp_cli.printing import say
+from iem_xp_cli.printing import completing, say
 from iem_xp_cli.selecting import check_selection, selection_options, take_selection
 from iem_xp_cli.session import listed, progress
 
@@ -83,7 +81,7 @@ def command(
             fitting = " and ".join(other for other, known in FORMATS.items() if name in known.options)
             raise click.UsageError(f"--{name.replace('_', '-')} is for --to {fitting}")
     start = time.perf_counter()
-    with _messages(), Run.open(folder, to_write=False) as run:
+    with completing("nothing is written", RunError, ExportError), Run.open(folder, to_write=False) as run:
         check_selection(run, selection)
         counts = run.counts()
         with progress("exporting", counts.done if top is None else min(top, counts.done)) as advance:
@@ -112,18 +110,6 @@ def command(
     click.echo(json.dumps(summary) if as_json else f"{exported.count} masks: {output}")
     if exported.failed:
         sys.exit(1)
-
-
-@contextmanager
-def _messages() -> Iterator[None]:
-    try:
-        yield
-    except (RunError, ExportError) as error:
-        raise click.UsageError(str(error)) from error
-    except (OSError, sqlite3.Error) as error:
-        raise click.ClickException(str(error)) from error
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("nothing is written") from None
 
 
 def _remarks(exported: Exported, to: str, top: int | None, counts: Counts) -> Iterator[str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
 from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import Command, max_pixels_option, workers_option
-from iem_xp_cli.printing import say
+from iem_xp_cli.printing import completing, say
 from iem_xp_cli.selecting import check_selection, selection_options, take_selection
 from iem_xp_cli.session import listed, progress
 
@@ -83,7 +81,7 @@ def command(
     Exit status: 0 all well, 1 some images cannot be read or the disk is full, 2 wrong usage, 130 interrupted.
     """
     curation = take_curation(options)
-    with _messages(), Run.open(run, to_write=False) as opened:
+    with completing("no labels are written", RunError, LabelError), Run.open(run, to_write=False) as opened:
         check_selection(opened, curation.selection)
         counts = opened.counts()
         with progress("exporting", min(top, counts.done)) as advance:
@@ -101,18 +99,6 @@ def command(
     click.echo(json.dumps(summary) if as_json else f"{exported.count} labels: {output}")
     if exported.failed:
         sys.exit(1)
-
-
-@contextmanager
-def _messages() -> Iterator[None]:
-    try:
-        yield
-    except (RunError, LabelError) as error:
-        raise click.UsageError(str(error)) from error
-    except (OSError, sqlite3.Error) as error:
-        raise click.ClickException(str(error)) from error
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("no labels are written") from None
 
 
 def remarks(exported: Exported, top: int, waiting: int) -> Iterator[str]:

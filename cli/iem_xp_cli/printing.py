@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -38,3 +40,19 @@ def say_error(error: click.ClickException) -> None:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         lines.append(f"help: {error.ctx.command_path} --help")
     say(lines)
+
+
+@contextmanager
+def completing(otherwise: str, *wrong: type[Exception]) -> Iterator[None]:
+    """Turn errors of what writes all or nothing into messages; those in `wrong` are of wrong usage.
+
+    After an interruption, `otherwise` is said.
+    """
+    try:
+        yield
+    except wrong as error:
+        raise click.UsageError(str(error)) from error
+    except (OSError, sqlite3.Error) as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(otherwise) from None

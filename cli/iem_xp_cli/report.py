@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from iem_xp.runs.inputs import SourceError
 from iem_xp.runs.store import Run
 from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import max_pixels_option, workers_option
-from iem_xp_cli.printing import say
+from iem_xp_cli.printing import completing, say
 from iem_xp_cli.session import listed, progress
 
 
@@ -82,7 +80,10 @@ def command(
     Exit status: 0 all well, 1 some pictures are missing or the disk is full, 2 wrong usage, 130 interrupted.
     """
     folder = run / "report" if output is None else output
-    with _messages(), Run.open(run, to_write=False) as opened:
+    with (
+        completing("no report is written", RunError, ReportError, MatchError, SourceError),
+        Run.open(run, to_write=False) as opened,
+    ):
         counts = opened.counts()
         with progress("drawing", min(options["limit"], counts.done)) as advance:
             made = make_report(opened, folder, longest=panel, workers=workers, advance=advance, **options)
@@ -101,18 +102,6 @@ def command(
         click.launch(page.resolve().as_uri())
     if made.problems:
         sys.exit(1)
-
-
-@contextmanager
-def _messages() -> Iterator[None]:
-    try:
-        yield
-    except (RunError, ReportError, MatchError, SourceError) as error:
-        raise click.UsageError(str(error)) from error
-    except (OSError, sqlite3.Error) as error:
-        raise click.ClickException(str(error)) from error
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("no report is written") from None
 
 
 def remarks(made: Made, waiting: int) -> Iterator[str]:

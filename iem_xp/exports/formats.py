@@ -80,18 +80,24 @@ def export_run(
     Raises
     ------
     ExportError
-        If there is something at `path` that is not to be replaced, if packages that this takes are not
-        installed, or if there is no mask, or none that can be written so.
+        If the format is unknown, if there is something at `path` that is not to be replaced, if packages that
+        this takes are not installed, or if there is no mask, or none that can be written so.
+    ValueError
+        If `top` is less than 1.
+    TypeError
+        If an option is not one of the format.
     OSError
         If `path` cannot be written. What was there before is kept, as after an interruption.
     """
+    if to not in FORMATS:
+        raise ExportError(f"{to!r}: no such format; known are {', '.join(FORMATS)}")
     if top is not None:
         whole_number("top", top, 1)
     selection = selection or Selection()
     _check_place(path, to == "yolo", overwrite)
     open_format = FORMATS[to].open
     if open_format is None:
-        return write_csv(path, run, selection, top=top, advance=advance)
+        return write_csv(path, run, selection, top=top, advance=advance, **options)
     with open_format(path, run, **options) as writer:
         exported = export_masks(run, writer, selection, top=top, workers=workers, advance=advance)
         if not exported.count:
