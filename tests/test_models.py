@@ -65,6 +65,7 @@ def test_a_network_of_before_edges_is_one_without(
     assert (train(tmp_path / "model", labels)["id"] == made["id"]) == trained
     assert settings_of(made).edges == "none"
     guided = describe("colours", replace(SETTINGS, edges="guided"), {})
+    assert settings_of(guided).edges == "guided"
     with pytest.raises(ModelError, match='edges: "none" there, "guided" now'):
         train_model(tmp_path / "model", labels, guided, lambda *_: None)
 
