@@ -144,6 +144,7 @@ def test_a_mask_that_is_gone_is_listed_and_exits_with_1() -> None:
         (["--to", "yolo", "-o", "photos"], "photos: is a folder of something else, it holds 0.png"),
         (["--to", "yolo", "-o", "new", "--polygons"], "--polygons is for --to coco"),
         (["--to", "npz", "-o", "new", "--category", "x"], "--category is for --to coco and yolo"),
+        (["--to", "coco", "-o", "new", "--category", ""], "category '': must be a name"),
         (["--to", "coco", "-o", "new", "--with-images"], "--with-images is for --to parquet"),
         (["--to", "coco", "-o", "new", "--only", "there"], "none of the 1 path(s) has a mask in iem-run"),
     ],

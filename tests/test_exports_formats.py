@@ -98,6 +98,15 @@ def test_options_of_another_format_are_refused(run: Run, place: Path, to: str) -
     assert left(place) == []
 
 
+@pytest.mark.parametrize("category", ["", "a\n", "\x7f", "\udcff"])
+@pytest.mark.parametrize("to", ["coco", "yolo"])
+def test_a_category_that_is_no_name_is_refused(run: Run, place: Path, to: str, category: str) -> None:
+    add(run, "a.png", 0.5)
+    with pytest.raises(ExportError, match=r"^category '.*': must be a name in printable characters$"):
+        export_run(run, to, place, category=category)
+    assert left(place) == []
+
+
 def test_an_unknown_format_lists_those_there_are(run: Run, place: Path) -> None:
     with pytest.raises(ExportError, match="'voc': no such format; known are coco, yolo, parquet, csv, npz"):
         export_run(run, "voc", place)

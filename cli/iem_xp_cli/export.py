@@ -75,7 +75,7 @@ def command(
     interrupted.
     """
     selection = take_selection(given)
-    options = {name: value for name, value in given.items() if value}
+    options = {name: value for name, value in given.items() if value not in (None, False)}
     for name in options:
         if name not in FORMATS[to].options:
             fitting = " and ".join(other for other, known in FORMATS.items() if name in known.options)

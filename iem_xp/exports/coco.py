@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iem_xp.exports.polygons import check_polygons, outlines
-from iem_xp.exports.reading import Item, refuse_crops
+from iem_xp.exports.reading import Item, check_category, refuse_crops
 from iem_xp.files import replacing
 from iem_xp.images import ImageError, Mask
 from iem_xp.runs.results import Results
@@ -49,9 +49,10 @@ def open_coco(
     Raises
     ------
     ExportError
-        If the masks are of crops, or OpenCV is not installed, which polygons need.
+        If the masks are of crops, the category is no name, or OpenCV is not installed, which polygons need.
     """
     refuse_crops(run, "coco")
+    check_category(category)
     if polygons:
         check_polygons()
     root = _common_folder(run)

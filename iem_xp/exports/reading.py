@@ -152,6 +152,12 @@ def refuse_crops(run: Results, format: str) -> None:
         )
 
 
+def check_category(name: str) -> None:
+    """Raise an ExportError unless JSON and YAML can hold the name of a category, and people read it."""
+    if not name or not name.isprintable():
+        raise ExportError(f"category {name!r}: must be a name in printable characters")
+
+
 def name_of(source: Source) -> str:
     """Where a mask is, below the folder of its run, in text that is valid Unicode."""
     parts = (MASKS, source.shard, source.mask)

@@ -13,7 +13,7 @@ import numpy as np
 
 from iem_xp.contents import ContentsError, find_changed, is_missing, read_contents
 from iem_xp.exports.polygons import check_polygons, outlines
-from iem_xp.exports.reading import Item, refuse_crops
+from iem_xp.exports.reading import Item, check_category, refuse_crops
 from iem_xp.files import placing
 from iem_xp.images import ImageError, encode_png, read_stamped
 from iem_xp.runs.results import Results
@@ -52,9 +52,10 @@ def open_yolo(path: Path, run: Results, *, category: str = "foreground") -> Iter
     Raises
     ------
     ExportError
-        If the masks are of crops, or OpenCV is not installed.
+        If the masks are of crops, the category is no name, or OpenCV is not installed.
     """
     refuse_crops(run, "yolo")
+    check_category(category)
     check_polygons()
     with placing(path) as folder:
         for name in (IMAGES, LABELS):
