@@ -158,7 +158,7 @@ def test_a_run_resumes_with_its_own_configuration_only(folder: Path) -> None:
         "  init_sides: [44, 78] there, [44] now",
         "  sigma: 5.0 there, 3.0 now",
         "  new: null there, true now",
-        "use another -o to keep it, or --overwrite to replace it",
+        "give what is there to continue it; use another -o to keep it, or --overwrite to replace it",
     ]
 
 

@@ -137,7 +137,7 @@ class Run(Results):
             run.close()
             raise RunError(
                 f"{folder}: was made with another configuration\n{lines}"
-                "use another -o to keep it, or --overwrite to replace it"
+                "give what is there to continue it; use another -o to keep it, or --overwrite to replace it"
             )
         return run
 
