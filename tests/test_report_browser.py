@@ -16,8 +16,9 @@ from browsers import wait_until
 from iem_xp.images import encode_mask, write_atomically
 from iem_xp.report import making
 from iem_xp.report.making import make_report
+from iem_xp.report.page import render
 from iem_xp.runs.store import Run
-from reports import make_run, square
+from reports import data_of, make_run, square
 
 pytestmark = pytest.mark.browser
 
@@ -276,7 +277,7 @@ def test_the_larger_view_opens_goes_on_and_gives_the_focus_back(opened: Opened) 
     assert opened.text("#view-title") == "plain 02.png"
     page.keyboard.press("Escape")
     assert not view.is_visible()
-    assert opened.focused() == "plain 02.png"
+    wait_until(page, "document.activeElement.textContent === 'plain 02.png'")  # once the view is closed
     page.locator(".card .panels").first.click()
     assert opened.text("#view-title") == "plain 00.png"
     page.keyboard.press("/")
@@ -500,6 +501,40 @@ def test_strips_beside_the_page_are_shown(
     opened = Opened(context, run / "report" / "index.html")
     wait_until(opened.page, "document.querySelectorAll('.card img')[5].naturalWidth === 4 * 33")
     assert opened.complaints == []
+    context.close()
+
+
+def test_one_image_has_a_histogram_and_an_iou_of_nothing(chromium: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", ["a.png"], failed=["x.png", "y.png"])
+    write_atomically(tmp_path / "truth" / "0.png", encode_mask(~square()))
+    with Run.open(run, to_write=False) as opened_run:
+        make_report(opened_run, run / "report", truth=tmp_path / "truth", limit=1)
+    context = chromium.new_context()
+    opened = Opened(context, run / "report" / "index.html")
+    assert opened.text("#histogram .scale") == "1.000"
+    assert opened.page.locator("#histogram .above").count() == 1
+    assert "IoU 0.0 %" in opened.text(".card .figures")
+    assert "0.0 % mean IoU" in opened.page.locator("#summary li").all_text_contents()
+    assert opened.text("#limited") == "1 of 2 failures are listed."
+    assert opened.complaints == []
+    context.close()
+
+
+def test_a_page_of_very_many_images_opens(chromium: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", ["a.png"])
+    with Run.open(run, to_write=False) as opened_run:
+        make_report(opened_run, run / "report", longest=16)
+    data = data_of(run / "report" / "index.html")
+    (row,) = data["rows"]
+    count = 150_000  # more than a function can have arguments
+    data["rows"] = {name: [value] * count for name, value in row.items()} | {
+        "strip": [""] * count,
+        "information": [i / count for i in range(count)],
+    }
+    (tmp_path / "many.html").write_text(render(data))
+    context = chromium.new_context()
+    opened = Opened(context, tmp_path / "many.html")
+    assert opened.text("#count") == "150,000 of 150,000 images"
     context.close()
 
 

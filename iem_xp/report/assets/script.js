@@ -183,6 +183,7 @@ function fillSummary() {
   document.title = `${name}: iem-xp report`;
   $("where").textContent = `${data.run}, iem-xp ${data.version}${data.truth ? `, truth: ${data.truth}` : ""}`;
   const { done: masks, failed, waiting } = data.counts;
+  const listed = rows.length - done.length;
   const tile = (value, label, kind) => make("li", { class: kind }, make("b", {}, value), ` ${label}`);
   const means = ["information", "error", "iou", "refined_iou", "agreement"].flatMap((key) => {
     const number = numbers.find((one) => one.key === key);
@@ -198,6 +199,7 @@ function fillSummary() {
   const remarks = [];
   if (waiting) remarks.push(`${many(waiting, "image")} without a mask yet: the run is not finished, and its command continues it.`);
   if (done.length < masks) remarks.push(`${done.length.toLocaleString("en")} of ${masks.toLocaleString("en")} masks are shown, evenly from the best to the worst; the means are theirs.`);
+  if (listed < failed) remarks.push(`${listed.toLocaleString("en")} of ${many(failed, "failure")} are listed.`);
   $("limited").textContent = remarks.join(" ");
   $("limited").hidden = !remarks.length;
 }
