@@ -297,6 +297,7 @@ def test_what_is_missing_is_said_with_its_cause(opened: Opened) -> None:
 
 def test_help_tells_the_keys(opened: Opened) -> None:
     page = opened.page
+    page.keyboard.press("ArrowRight")
     page.keyboard.press("?")
     assert page.locator("#help").is_visible()
     assert "search by name" in opened.text("#help")
@@ -312,13 +313,15 @@ def test_letters_that_are_typed_are_no_commands(opened: Opened) -> None:
     page.locator("#search").focus()
     page.keyboard.type("bg?m/")
     assert page.locator("#search").input_value() == "bg?m/"
+    page.locator("#search").blur()
+    page.keyboard.press("Control+b")  # the browser's
     assert opened.text("#marks-said").startswith("Marked: 0 good, 0 bad")
 
 
 # Marks and lists
 
 
-def test_images_are_marked_and_the_marks_are_kept(opened: Opened) -> None:
+def test_images_are_marked_and_the_marks_are_kept(opened: Opened, run: Path) -> None:
     page = opened.page
     page.keyboard.press("g")
     assert "the arrow keys choose one" in opened.text("#said")
@@ -333,7 +336,9 @@ def test_images_are_marked_and_the_marks_are_kept(opened: Opened) -> None:
     assert pressed.all_text_contents() == ["✓ good"]
     page.keyboard.press("Escape")
     page.locator(".card .mark.bad").nth(5).click()
+    assert opened.focused() == "✗ bad"  # on the new button
     assert opened.text("#marks-said").startswith("Marked: 2 good, 2 bad")
+    assert page.evaluate("Object.keys(localStorage)") == [f"iem-xp report: marks: {run}"]
     page.reload()
     page.wait_for_selector(".card")
     assert opened.text("#marks-said").startswith("Marked: 2 good, 2 bad")
@@ -373,7 +378,7 @@ def test_lists_are_saved_with_the_names_that_can_be_lines_and_loaded_again(
     page.locator("#search").fill("plain 1")
     assert save(opened, "shown").decode().count("plain 1") == 10
     (tmp_path / "list.txt").write_text(
-        f"# iem-xp report: bad\r\n{photos / 'plain 03.png'}\r\n\n{photos / HOSTILE}\n/elsewhere.png\n"
+        f"\ufeff# iem-xp report: bad\r\n{photos / 'plain 03.png'}\r\n\n{photos / HOSTILE}\n/elsewhere.png\n"
     )
     page.locator("#load").set_input_files(tmp_path / "list.txt")
     wait_until(page, "document.getElementById('said').textContent.startsWith('list.txt')")
@@ -535,6 +540,9 @@ def test_a_page_of_very_many_images_opens(chromium: Any, tmp_path: Path) -> None
     context = chromium.new_context()
     opened = Opened(context, tmp_path / "many.html")
     assert opened.text("#count") == "150,000 of 150,000 images"
+    opened.page.locator("#top").fill(str(count))
+    opened.page.locator("#status").select_option("labels")  # but for the one of no information
+    assert opened.text("#count") == "149,999 of 150,000 images"
     context.close()
 
 

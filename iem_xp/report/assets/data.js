@@ -150,7 +150,7 @@ function isLine(path) {
 
 // The rows that a list names, as what it says that they are, and how many of its lines name none.
 function fromList(text) {
-  const lines = text.replace(/^\uFEFF/, "").split("\n").map((line) => line.replace(/\r$/, ""));
+  const lines = text.split("\n").map((line) => line.replace(/\r$/, ""));
   const mark = lines[0].match(/^# iem-xp report: (good|bad)$/)?.[1];
   const paths = lines.filter((line) => line.trim() && !line.startsWith("#"));
   const byPath = new Map(rows.map((row) => [pathOf(row), row]));

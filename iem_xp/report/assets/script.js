@@ -4,6 +4,7 @@ const $ = (id) => document.getElementById(id);
 const panelsShown = new Set(data.panels);
 let shown = []; // the rows that the controls ask for
 let page = 0;
+let descending = false;
 let cards = new Map(); // of the rows on the page
 let current = null; // the row that was last in focus
 let viewed = null; // the row of the larger view
@@ -23,7 +24,7 @@ function query() {
     marked: $("marked").value,
     side: $("side").value,
     sort: $("sort").value,
-    descending: $("direction").getAttribute("aria-pressed") === "true",
+    descending,
     top: top(),
     ranges,
   };
@@ -277,8 +278,8 @@ function fillControls() {
   }
 }
 
-function setDirection(descending) {
-  $("direction").setAttribute("aria-pressed", String(descending));
+function setDirection(down) {
+  descending = down;
   $("direction").textContent = descending ? "↓ descending" : "↑ ascending";
 }
 
@@ -343,7 +344,7 @@ function listen() {
   for (const id of ["search", "sort", "status", "marked", "side"]) $(id).addEventListener("input", update);
   $("ranges").addEventListener("input", update);
   $("direction").addEventListener("click", () => {
-    setDirection($("direction").getAttribute("aria-pressed") !== "true");
+    setDirection(!descending);
     update();
   });
   $("top").addEventListener("input", () => {
