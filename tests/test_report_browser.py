@@ -406,7 +406,7 @@ def test_light_and_dark_are_the_system_s_until_one_is_chosen(opened: Opened) -> 
     assert lightness(opened) > 200
     page.emulate_media(color_scheme="dark")
     assert lightness(opened) < 60
-    assert opened.text("#theme") == "Light"
+    wait_until(page, "document.getElementById('theme').textContent === 'Light'")
     page.locator("#theme").click()
     assert lightness(opened) > 200
     page.reload()
@@ -478,7 +478,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(opened: Opened, width: int)
     assert page.locator("#view").evaluate("view => view.scrollWidth <= view.clientWidth")
 
 
-def test_without_storage_marks_last_as_long_as_the_page(chromium: Any, run: Path) -> None:
+def test_without_storage_marks_last_as_long_as_the_page(chromium: Any, run: Path, tmp_path: Path) -> None:
     context = chromium.new_context()
     context.add_init_script(
         "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('denied') }})"
@@ -488,6 +488,12 @@ def test_without_storage_marks_last_as_long_as_the_page(chromium: Any, run: Path
     opened.page.keyboard.press("g")
     assert "This browser keeps nothing for this page" in opened.text("#said")
     assert opened.text("#marks-said").startswith("Marked: 1 good, 0 bad")
+    (tmp_path / "bad.txt").write_text(f"{run.parent / 'photos' / 'plain 03.png'}\n")
+    opened.page.locator("#lists summary").click()
+    opened.page.locator("#load-as").select_option("bad")
+    opened.page.locator("#load").set_input_files(tmp_path / "bad.txt")
+    wait_until(opened.page, "document.getElementById('said').textContent.startsWith('bad.txt: 1 image ')")
+    assert "This browser keeps nothing for this page" in opened.text("#said")
     assert opened.complaints == []
     context.close()
 

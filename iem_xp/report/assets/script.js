@@ -113,8 +113,7 @@ function fill() {
 function mark(row, kind) {
   const chosen = marks.get(row) === kind ? null : kind;
   marks.set(row, chosen);
-  if (!marks.keep()) say("This browser keeps nothing for this page: save the lists before it is closed.");
-  else say(chosen ? `${row.name}: ${chosen}` : `${row.name}: not marked`);
+  keep(`${row.name}: ${chosen ?? "not marked"}`);
   const focus = document.activeElement?.classList?.contains(kind);
   const box = cardOf(row);
   if (box) {
@@ -127,6 +126,10 @@ function mark(row, kind) {
     if (focus) $("view-marks").querySelector(`.mark.${kind}`).focus();
   }
   countMarks();
+}
+
+function keep(done) {
+  say(marks.keep() ? done : `${done}. This browser keeps nothing for this page: save the lists before it is closed.`);
 }
 
 function countMarks() {
@@ -153,11 +156,10 @@ function save(listed, title) {
 async function load(file) {
   const { mark: kind, found, unknown } = fromList(await file.text());
   for (const row of found) marks.set(row, kind ?? $("load-as").value);
-  marks.keep();
   cards.clear();
   update();
   countMarks();
-  say(`${file.name}: ${many(found.length, "image")} marked ${kind ?? $("load-as").value}${unknown ? `; no image of this page: ${many(unknown, "line")}` : ""}`);
+  keep(`${file.name}: ${many(found.length, "image")} marked ${kind ?? $("load-as").value}${unknown ? `; no image of this page: ${many(unknown, "line")}` : ""}`);
 }
 
 let silence;
@@ -374,7 +376,7 @@ function listen() {
   $("clear").addEventListener("click", () => {
     if (!confirm(`Take back ${many(marks.known.size, "mark")}?`)) return;
     marks.known.clear();
-    marks.keep();
+    keep("No image is marked");
     cards.clear();
     update();
     countMarks();
