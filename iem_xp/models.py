@@ -152,12 +152,21 @@ def read_facts(folder: Path) -> Facts:
         settings_of(facts)
         if not (isinstance(facts["trainer"], str) and isinstance(facts["trained"], bool)):
             raise TypeError("trainer is no text, or trained neither true nor false")
+        if not _are_figures(facts.get("history", [])):
+            raise TypeError("history is no list of numbers by their names")
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, SettingsError) as error:
         raise ModelError(
             f"{file}: cannot be read: {type(error).__name__}: {error}; train the network again with: "
             "iem-xp refine --overwrite"
         ) from error
     return facts
+
+
+def _are_figures(history: object) -> bool:
+    return isinstance(history, list) and all(
+        isinstance(epoch, dict) and all(isinstance(value, float) for value in epoch.values())
+        for epoch in history
+    )
 
 
 def read_trained(folder: Path) -> Facts:

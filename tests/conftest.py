@@ -26,12 +26,14 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 REQUIRABLE: dict[str, Callable[[], str | None]] = {"gpu": Backend.CUPY.missing, "browser": browsers.missing}
 """Markers of tests that need more than Python, and what says why they cannot run here, if they cannot."""
 
-REQUIRED = [name for name in os.environ.get("IEM_XP_REQUIRE", "").split(",") if name]
-"""What must be here, of `REQUIRABLE`. Its tests are not skipped but fail without it."""
+
+def required() -> list[str]:
+    """What must be here, of `REQUIRABLE`. Its tests are not skipped but fail without it."""
+    return [name for name in os.environ.get("IEM_XP_REQUIRE", "").split(",") if name]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    for name in REQUIRED:
+def pytest_configure() -> None:
+    for name in required():
         if name not in REQUIRABLE:
             known = ", ".join(f'"{known}"' for known in REQUIRABLE)
             raise pytest.UsageError(
@@ -44,7 +46,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for name, find_missing in REQUIRABLE.items():
         if item.get_closest_marker(name) is None or (missing := find_missing()) is None:
             continue
-        if name in REQUIRED:
+        if name in required():
             pytest.fail(f"IEM_XP_REQUIRE={name}, but {missing}", pytrace=False)
         pytest.skip(missing)
 

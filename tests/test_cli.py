@@ -737,6 +737,11 @@ def test_the_demo_shows_where_its_report_is(here: Path) -> None:
     assert "6 done before" in again.stdout
     assert page.read_text() == text
 
+    (page.parent / "mine.txt").touch()
+    refused = run("demo", "-o", "show", "--device", "cpu")
+    assert refused.exit_code == 2
+    assert "holds mine.txt, which is no part of a report" in refused.stderr
+
 
 def test_a_demo_on_a_gpu_that_cannot_be_had_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_no_cupy(monkeypatch)

@@ -138,6 +138,14 @@ def test_a_folder_without_a_network_is_an_error_that_leads_to_one(
             '{"format_version": 1, "config": {}, "size": 16, "fit": "crop", "trainer": 1, "trained": true}',
             "trainer",
         ),
+        *(
+            (
+                '{"format_version": 1, "config": {}, "size": 16, "fit": "crop", "trainer": "x", '
+                f'"trained": true, "history": {history}}}',
+                "history",
+            )
+            for history in ("5", "[5]", '[{"loss": "low"}]')
+        ),
     ],
 )
 def test_a_damaged_file_is_an_error_that_says_what_is_wrong(tmp_path: Path, content: str, cause: str) -> None:

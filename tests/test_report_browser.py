@@ -16,8 +16,9 @@ from browsers import wait_until
 from iem_xp.images import encode_mask, write_atomically
 from iem_xp.report import making
 from iem_xp.report.making import make_report
+from iem_xp.report.page import render
 from iem_xp.runs.store import Run
-from reports import make_run, square
+from reports import data_of, make_run, square
 
 pytestmark = pytest.mark.browser
 
@@ -276,7 +277,7 @@ def test_the_larger_view_opens_goes_on_and_gives_the_focus_back(opened: Opened) 
     assert opened.text("#view-title") == "plain 02.png"
     page.keyboard.press("Escape")
     assert not view.is_visible()
-    assert opened.focused() == "plain 02.png"
+    wait_until(page, "document.activeElement.textContent === 'plain 02.png'")  # once the view is closed
     page.locator(".card .panels").first.click()
     assert opened.text("#view-title") == "plain 00.png"
     page.keyboard.press("/")
@@ -296,6 +297,7 @@ def test_what_is_missing_is_said_with_its_cause(opened: Opened) -> None:
 
 def test_help_tells_the_keys(opened: Opened) -> None:
     page = opened.page
+    page.keyboard.press("ArrowRight")
     page.keyboard.press("?")
     assert page.locator("#help").is_visible()
     assert "search by name" in opened.text("#help")
@@ -311,13 +313,15 @@ def test_letters_that_are_typed_are_no_commands(opened: Opened) -> None:
     page.locator("#search").focus()
     page.keyboard.type("bg?m/")
     assert page.locator("#search").input_value() == "bg?m/"
+    page.locator("#search").blur()
+    page.keyboard.press("Control+b")  # the browser's
     assert opened.text("#marks-said").startswith("Marked: 0 good, 0 bad")
 
 
 # Marks and lists
 
 
-def test_images_are_marked_and_the_marks_are_kept(opened: Opened) -> None:
+def test_images_are_marked_and_the_marks_are_kept(opened: Opened, run: Path) -> None:
     page = opened.page
     page.keyboard.press("g")
     assert "the arrow keys choose one" in opened.text("#said")
@@ -332,7 +336,9 @@ def test_images_are_marked_and_the_marks_are_kept(opened: Opened) -> None:
     assert pressed.all_text_contents() == ["✓ good"]
     page.keyboard.press("Escape")
     page.locator(".card .mark.bad").nth(5).click()
+    assert opened.focused() == "✗ bad"  # on the new button
     assert opened.text("#marks-said").startswith("Marked: 2 good, 2 bad")
+    assert page.evaluate("Object.keys(localStorage)") == [f"iem-xp report: marks: {run}"]
     page.reload()
     page.wait_for_selector(".card")
     assert opened.text("#marks-said").startswith("Marked: 2 good, 2 bad")
@@ -372,7 +378,7 @@ def test_lists_are_saved_with_the_names_that_can_be_lines_and_loaded_again(
     page.locator("#search").fill("plain 1")
     assert save(opened, "shown").decode().count("plain 1") == 10
     (tmp_path / "list.txt").write_text(
-        f"# iem-xp report: bad\r\n{photos / 'plain 03.png'}\r\n\n{photos / HOSTILE}\n/elsewhere.png\n"
+        f"\ufeff# iem-xp report: bad\r\n{photos / 'plain 03.png'}\r\n\n{photos / HOSTILE}\n/elsewhere.png\n"
     )
     page.locator("#load").set_input_files(tmp_path / "list.txt")
     wait_until(page, "document.getElementById('said').textContent.startsWith('list.txt')")
@@ -400,7 +406,7 @@ def test_light_and_dark_are_the_system_s_until_one_is_chosen(opened: Opened) -> 
     assert lightness(opened) > 200
     page.emulate_media(color_scheme="dark")
     assert lightness(opened) < 60
-    assert opened.text("#theme") == "Light"
+    wait_until(page, "document.getElementById('theme').textContent === 'Light'")
     page.locator("#theme").click()
     assert lightness(opened) > 200
     page.reload()
@@ -472,7 +478,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(opened: Opened, width: int)
     assert page.locator("#view").evaluate("view => view.scrollWidth <= view.clientWidth")
 
 
-def test_without_storage_marks_last_as_long_as_the_page(chromium: Any, run: Path) -> None:
+def test_without_storage_marks_last_as_long_as_the_page(chromium: Any, run: Path, tmp_path: Path) -> None:
     context = chromium.new_context()
     context.add_init_script(
         "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('denied') }})"
@@ -482,6 +488,12 @@ def test_without_storage_marks_last_as_long_as_the_page(chromium: Any, run: Path
     opened.page.keyboard.press("g")
     assert "This browser keeps nothing for this page" in opened.text("#said")
     assert opened.text("#marks-said").startswith("Marked: 1 good, 0 bad")
+    (tmp_path / "bad.txt").write_text(f"{run.parent / 'photos' / 'plain 03.png'}\n")
+    opened.page.locator("#lists summary").click()
+    opened.page.locator("#load-as").select_option("bad")
+    opened.page.locator("#load").set_input_files(tmp_path / "bad.txt")
+    wait_until(opened.page, "document.getElementById('said').textContent.startsWith('bad.txt: 1 image ')")
+    assert "This browser keeps nothing for this page" in opened.text("#said")
     assert opened.complaints == []
     context.close()
 
@@ -500,6 +512,43 @@ def test_strips_beside_the_page_are_shown(
     opened = Opened(context, run / "report" / "index.html")
     wait_until(opened.page, "document.querySelectorAll('.card img')[5].naturalWidth === 4 * 33")
     assert opened.complaints == []
+    context.close()
+
+
+def test_one_image_has_a_histogram_and_an_iou_of_nothing(chromium: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", ["a.png"], failed=["x.png", "y.png"])
+    write_atomically(tmp_path / "truth" / "0.png", encode_mask(~square()))
+    with Run.open(run, to_write=False) as opened_run:
+        make_report(opened_run, run / "report", truth=tmp_path / "truth", limit=1)
+    context = chromium.new_context()
+    opened = Opened(context, run / "report" / "index.html")
+    assert opened.text("#histogram .scale") == "1.000"
+    assert opened.page.locator("#histogram .above").count() == 1
+    assert "IoU 0.0 %" in opened.text(".card .figures")
+    assert "0.0 % mean IoU" in opened.page.locator("#summary li").all_text_contents()
+    assert opened.text("#limited") == "1 of 2 failures are listed."
+    assert opened.complaints == []
+    context.close()
+
+
+def test_a_page_of_very_many_images_opens(chromium: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", ["a.png"])
+    with Run.open(run, to_write=False) as opened_run:
+        make_report(opened_run, run / "report", longest=16)
+    data = data_of(run / "report" / "index.html")
+    (row,) = data["rows"]
+    count = 150_000  # more than a function can have arguments
+    data["rows"] = {name: [value] * count for name, value in row.items()} | {
+        "strip": [""] * count,
+        "information": [i / count for i in range(count)],
+    }
+    (tmp_path / "many.html").write_text(render(data))
+    context = chromium.new_context()
+    opened = Opened(context, tmp_path / "many.html")
+    assert opened.text("#count") == "150,000 of 150,000 images"
+    opened.page.locator("#top").fill(str(count))
+    opened.page.locator("#status").select_option("labels")  # but for the one of no information
+    assert opened.text("#count") == "149,999 of 150,000 images"
     context.close()
 
 

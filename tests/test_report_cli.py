@@ -57,6 +57,11 @@ def test_json_and_options() -> None:
     assert not PAGE.exists()
 
 
+def test_failures_beyond_the_limit_are_counted(here: Path) -> None:
+    make_run(here / "iem-run", ["a.png"], failed=["x.png", "y.png"])
+    assert report("--limit", "1").stderr == "1 of 2 failures are shown (--limit)\n"
+
+
 @pytest.mark.usefixtures("run")
 def test_pictures_that_are_missing_are_named_and_exit_with_1() -> None:
     Path("photos/a.png").unlink()

@@ -139,6 +139,13 @@ def test_what_is_gone_or_has_changed_costs_its_pictures_alone(tmp_path: Path) ->
     assert mask[33, 25].max() < 15
 
 
+@pytest.mark.parametrize("longest", [15, 1025])
+def test_a_panel_has_its_limits(tmp_path: Path, longest: int) -> None:
+    run = make_run(tmp_path / "run", ["a.png"])
+    with Run.open(run, to_write=False) as opened, pytest.raises(ValueError, match="longest must be at"):
+        make_report(opened, run / "report", longest=longest)
+
+
 def test_a_mask_of_another_size_is_a_problem(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", ["a.png"])
     write_atomically(run / "masks" / "0.png", encode_mask(np.ones((5, 5), np.bool_)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from iem_xp.report.making import PAGE, make_report
+from iem_xp.report.making import PAGE, ReportError, make_report
 from iem_xp.runs.inputs import find_images
 from iem_xp.runs.settings import PRESETS
 from iem_xp.runs.store import Run
@@ -63,7 +63,10 @@ def command(output: Path, overwrite: bool, device: str) -> None:
         )
         report = output / "run" / "report"
         with Run.open(output / "run", to_write=False) as run:
-            make_report(run, report)
+            try:
+                make_report(run, report)
+            except ReportError as error:
+                raise click.UsageError(str(error)) from error
     done = f"{summary['done']} photographs"
     if summary["skipped"]:
         done += f", {summary['skipped']} done before,"

@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from iem_xp.evaluation.matching import MatchError
-from iem_xp.report.making import PAGE, Made, ReportError, make_report
+from iem_xp.report.making import LONGEST, PAGE, Made, ReportError, make_report
 from iem_xp.runs.database import RunError
 from iem_xp.runs.inputs import SourceError
+from iem_xp.runs.records import Counts
 from iem_xp.runs.store import Run
 from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import max_pixels_option, workers_option
@@ -50,7 +51,7 @@ from iem_xp_cli.session import listed, progress
 )
 @click.option(
     "--panel",
-    type=click.IntRange(16, 1024),
+    type=click.IntRange(16, LONGEST),
     default=240,
     show_default=True,
     help="Longest side of each picture, in pixels.",
@@ -87,7 +88,7 @@ def command(
         counts = opened.counts()
         with progress("drawing", min(options["limit"], counts.done)) as advance:
             made = make_report(opened, folder, longest=panel, workers=workers, advance=advance, **options)
-    say(remarks(made, counts.waiting))
+    say(remarks(made, counts))
     page = folder / PAGE
     summary = {
         "report": str(page),
@@ -104,10 +105,12 @@ def command(
         sys.exit(1)
 
 
-def remarks(made: Made, waiting: int) -> Iterator[str]:
+def remarks(made: Made, counts: Counts) -> Iterator[str]:
     """What a user should know: what the page does not show, and why."""
-    if waiting:
-        yield f"{waiting} image(s) of the run wait for their masks; its command continues it"
+    if counts.waiting:
+        yield f"{counts.waiting} image(s) of the run wait for their masks; its command continues it"
     if made.count < made.total:
         yield f"{made.count} of {made.total} images are shown, from the best mask to the worst (--limit)"
+    if made.failed < counts.failed:
+        yield f"{made.failed} of {counts.failed} failures are shown (--limit)"
     yield from listed("not shown", made.problems, len(made.problems))

@@ -29,6 +29,9 @@ PAGE, STRIPS = "index.html", "strips"
 EMBEDDED = 200
 """Images up to which the strips are in the page itself, which can then be sent as one file."""
 
+LONGEST = 1024
+"""Pixels that the side of a panel may have: of six in a row, a WebP can hold twice as many."""
+
 _PER_FOLDER = 1000
 
 
@@ -84,7 +87,7 @@ def make_report(
     limit : int
         Images to show, >= 1, as `choose` takes them; of failures as many.
     longest : int
-        Longest side of a panel, in pixels, 16 to 1024.
+        Longest side of a panel, in pixels, 16 to `LONGEST`.
     workers : int, optional
         Threads that read and draw; by default one for each CPU.
     advance : callable
@@ -102,7 +105,8 @@ def make_report(
         If the folder cannot be written to. What was there is kept, as after an interruption.
     """
     whole_number("limit", limit, 1)
-    whole_number("longest", longest, 16)
+    if whole_number("longest", longest, 16) > LONGEST:
+        raise ValueError(f"longest must be at most {LONGEST}, not {longest}")
     check_place(folder)
     if truth is not None and not truth.is_dir():
         raise ReportError(f"{truth}: is no folder; true masks are read from one")

@@ -31,11 +31,8 @@ def choose(run: Run, limit: int) -> list[Shown]:
     Of more than `limit`, >= 1, so many, evenly from the best to the worst: the ranks stay those among all.
     """
     total = run.counts().done
-    places = set(np.linspace(0, total - 1, min(limit, total)).round().astype(int).tolist())
-    ranks = {ranked.source.path: i + 1 for i, ranked in enumerate(run.ranked()) if i in places}
-    finished = (known for known in run.finished() if known.entry.source.path in ranks)
-    shown = [Shown(known, ranks[known.entry.source.path]) for known in finished]
-    return sorted(shown, key=lambda one: one.rank)
+    ranks = set(np.linspace(1, total, min(limit, total)).round().astype(int).tolist())
+    return [Shown(finished, rank) for rank, finished in enumerate(run.best(), 1) if rank in ranks]
 
 
 def common_root(paths: Iterable[Path]) -> str:

@@ -11,18 +11,21 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Counts of values in bins of one width.
-function toBins(values, count = 40) {
-  const least = Math.min(...values);
-  const width = (Math.max(...values) - least) / count || 1;
+// Counts of sorted values in bins of one width; of values that are all the same, in one bin.
+function toBins(sorted) {
+  const [least, most] = [sorted[0], sorted.at(-1)];
+  const count = most > least ? 40 : 1;
+  const width = (most - least) / count;
   const bins = Array.from({ length: count }, (_, i) => ({ from: least + i * width, to: least + (i + 1) * width, count: 0 }));
-  for (const value of values) bins[Math.min(count - 1, Math.floor((value - least) / width))].count += 1;
+  for (const value of sorted) bins[Math.min(count - 1, Math.floor((value - least) / (width || 1)))].count += 1;
   return bins;
 }
 
 // A histogram; `move(threshold)` puts the line, and colours what lies above it.
 function histogram(place, values, label) {
-  const bins = toBins(values);
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted[Math.floor(sorted.length / 2)];
+  const bins = toBins(sorted);
   const highest = Math.max(...bins.map((bin) => bin.count));
   const [first, last] = [bins[0].from, bins.at(-1).to];
   const bars = bins.map((bin) => {
@@ -32,7 +35,7 @@ function histogram(place, values, label) {
   });
   const line = make("span", { class: "line" });
   const plot = make("div", { class: "plot", role: "img" }, ...bars, line);
-  const scale = [0, 0.25, 0.5, 0.75, 1].map((at) => make("span", {}, (first + at * (last - first)).toFixed(3)));
+  const scale = (bins.length > 1 ? [0, 0.25, 0.5, 0.75, 1] : [0]).map((at) => make("span", {}, (first + at * (last - first)).toFixed(3)));
   const table = make(
     "table",
     {},
@@ -46,8 +49,6 @@ function histogram(place, values, label) {
     make("div", { class: "scale", "aria-hidden": "true" }, ...scale),
     make("details", {}, make("summary", {}, "As a table"), make("div", { class: "scroll" }, table)),
   );
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted[Math.floor(sorted.length / 2)];
   return function move(threshold, said) {
     bars.forEach((bar, i) => bar.classList.toggle("above", (bins[i].from + bins[i].to) / 2 >= threshold));
     line.style.left = `${(100 * (threshold - first)) / (last - first || 1)}%`;

@@ -3,25 +3,24 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 
-// Numbers that a row may have, in the order in which they are shown.
+// Numbers that a row may have, in the order in which they are shown; `none`: a value that means that there is none.
 const NUMBERS = [
   { key: "rank", label: "rank", show: (value) => `#${value}`, plain: true },
-  { key: "information", label: "information", show: (value) => value.toFixed(3) },
+  { key: "information", label: "information", show: (value) => value.toFixed(3), none: 0 },
   { key: "error", label: "inpainting error", show: (value) => value.toFixed(3) },
   { key: "share", label: "foreground", title: "foreground share", show: percent },
-  { key: "side", label: "square", title: "initial square", show: (value) => value || "none", plain: true },
+  { key: "side", label: "square", title: "initial square", show: (value) => value || "none", none: 0, plain: true },
   { key: "iou", label: "IoU", show: percent },
   { key: "either", label: "IoU, either polarity", show: percent, quiet: true },
   { key: "refined_iou", label: "refined IoU", show: percent },
   { key: "refined_either", label: "refined IoU, either polarity", show: percent, quiet: true },
   { key: "agreement", label: "agreement", title: "IoU of mask and refined mask", show: percent },
-  { key: "updates", label: "updates", show: String, quiet: true },
+  { key: "updates", label: "updates", show: String, none: 0, quiet: true },
 ];
 
 const rows = toRows(data.rows);
-const byPath = new Map(rows.map((row) => [pathOf(row), row]));
 const done = rows.filter((row) => row.status === "done"); // from the best, as they come
-const numbers = NUMBERS.filter(({ key }) => done.some((row) => row[key])); // others say nothing here
+const numbers = NUMBERS.filter(({ key, none }) => done.some((row) => row[key] != null && row[key] !== none)); // others say nothing here
 
 function toRows(columns) {
   const names = Object.keys(columns);
@@ -151,9 +150,10 @@ function isLine(path) {
 
 // The rows that a list names, as what it says that they are, and how many of its lines name none.
 function fromList(text) {
-  const lines = text.replace(/^\uFEFF/, "").split("\n").map((line) => line.replace(/\r$/, ""));
+  const lines = text.split("\n").map((line) => line.replace(/\r$/, ""));
   const mark = lines[0].match(/^# iem-xp report: (good|bad)$/)?.[1];
   const paths = lines.filter((line) => line.trim() && !line.startsWith("#"));
+  const byPath = new Map(rows.map((row) => [pathOf(row), row]));
   const found = paths.map((path) => byPath.get(path)).filter(Boolean);
   return { mark, found, unknown: paths.length - found.length };
 }

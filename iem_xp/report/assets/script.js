@@ -4,6 +4,7 @@ const $ = (id) => document.getElementById(id);
 const panelsShown = new Set(data.panels);
 let shown = []; // the rows that the controls ask for
 let page = 0;
+let descending = false;
 let cards = new Map(); // of the rows on the page
 let current = null; // the row that was last in focus
 let viewed = null; // the row of the larger view
@@ -23,7 +24,7 @@ function query() {
     marked: $("marked").value,
     side: $("side").value,
     sort: $("sort").value,
-    descending: $("direction").getAttribute("aria-pressed") === "true",
+    descending,
     top: top(),
     ranges,
   };
@@ -112,8 +113,7 @@ function fill() {
 function mark(row, kind) {
   const chosen = marks.get(row) === kind ? null : kind;
   marks.set(row, chosen);
-  if (!marks.keep()) say("This browser keeps nothing for this page: save the lists before it is closed.");
-  else say(chosen ? `${row.name}: ${chosen}` : `${row.name}: not marked`);
+  keep(`${row.name}: ${chosen ?? "not marked"}`);
   const focus = document.activeElement?.classList?.contains(kind);
   const box = cardOf(row);
   if (box) {
@@ -126,6 +126,10 @@ function mark(row, kind) {
     if (focus) $("view-marks").querySelector(`.mark.${kind}`).focus();
   }
   countMarks();
+}
+
+function keep(done) {
+  say(marks.keep() ? done : `${done}. This browser keeps nothing for this page: save the lists before it is closed.`);
 }
 
 function countMarks() {
@@ -152,11 +156,10 @@ function save(listed, title) {
 async function load(file) {
   const { mark: kind, found, unknown } = fromList(await file.text());
   for (const row of found) marks.set(row, kind ?? $("load-as").value);
-  marks.keep();
   cards.clear();
   update();
   countMarks();
-  say(`${file.name}: ${many(found.length, "image")} marked ${kind ?? $("load-as").value}${unknown ? `; no image of this page: ${many(unknown, "line")}` : ""}`);
+  keep(`${file.name}: ${many(found.length, "image")} marked ${kind ?? $("load-as").value}${unknown ? `; no image of this page: ${many(unknown, "line")}` : ""}`);
 }
 
 let silence;
@@ -183,6 +186,7 @@ function fillSummary() {
   document.title = `${name}: iem-xp report`;
   $("where").textContent = `${data.run}, iem-xp ${data.version}${data.truth ? `, truth: ${data.truth}` : ""}`;
   const { done: masks, failed, waiting } = data.counts;
+  const listed = rows.length - done.length;
   const tile = (value, label, kind) => make("li", { class: kind }, make("b", {}, value), ` ${label}`);
   const means = ["information", "error", "iou", "refined_iou", "agreement"].flatMap((key) => {
     const number = numbers.find((one) => one.key === key);
@@ -198,6 +202,7 @@ function fillSummary() {
   const remarks = [];
   if (waiting) remarks.push(`${many(waiting, "image")} without a mask yet: the run is not finished, and its command continues it.`);
   if (done.length < masks) remarks.push(`${done.length.toLocaleString("en")} of ${masks.toLocaleString("en")} masks are shown, evenly from the best to the worst; the means are theirs.`);
+  if (listed < failed) remarks.push(`${listed.toLocaleString("en")} of ${many(failed, "failure")} are listed.`);
   $("limited").textContent = remarks.join(" ");
   $("limited").hidden = !remarks.length;
 }
@@ -275,8 +280,8 @@ function fillControls() {
   }
 }
 
-function setDirection(descending) {
-  $("direction").setAttribute("aria-pressed", String(descending));
+function setDirection(down) {
+  descending = down;
   $("direction").textContent = descending ? "↓ descending" : "↑ ascending";
 }
 
@@ -341,7 +346,7 @@ function listen() {
   for (const id of ["search", "sort", "status", "marked", "side"]) $(id).addEventListener("input", update);
   $("ranges").addEventListener("input", update);
   $("direction").addEventListener("click", () => {
-    setDirection($("direction").getAttribute("aria-pressed") !== "true");
+    setDirection(!descending);
     update();
   });
   $("top").addEventListener("input", () => {
@@ -371,7 +376,7 @@ function listen() {
   $("clear").addEventListener("click", () => {
     if (!confirm(`Take back ${many(marks.known.size, "mark")}?`)) return;
     marks.known.clear();
-    marks.keep();
+    keep("No image is marked");
     cards.clear();
     update();
     countMarks();
