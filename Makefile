@@ -33,13 +33,18 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/array_engine.py --memory
 
+# An installation that was not editable leaves compiled code there, which would hide this one.
+LEFT = rm -rf $(VENV)/lib/python*/site-packages/iem_xp
+
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(LEFT)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(LEFT)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(VENV)/.installed $@
 

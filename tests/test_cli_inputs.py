@@ -307,3 +307,10 @@ def test_earlier_runs_below_the_input_are_left_alone() -> None:
     again = segment(".", "-o", "second")
     assert "6 done, 0 failed" in again.stdout
     assert "iem-run: is a run, whose masks are not taken for images" in again.stderr
+
+
+def test_a_run_is_no_folder_of_images() -> None:
+    segment("photos")
+    said = segment("iem-run", "-o", "again", status=2).stderr
+    assert "iem-run: is a run, whose masks are no images; give the images themselves" in said
+    assert not Path("again").exists()

@@ -116,7 +116,7 @@ def test_images_may_be_listed() -> None:
     result = export("--to", "csv", "-o", "masks.csv", "--only", "good.txt", "--except", "bad.txt")
     assert [Path(path).name for path in pd.read_csv("masks.csv")["path"]] == ["1.png"]
     assert "--only: 1 of 3 path(s) have no mask in iem-run: " in result.stderr
-    assert "left out, in the list of those to leave out: 1 image(s)" in result.stderr
+    assert "left out, listed by --except: 1 image(s)" in result.stderr
 
 
 @pytest.mark.usefixtures("segmented")
@@ -233,6 +233,20 @@ def test_a_run_of_crops() -> None:
 
 
 # ---- The page
+
+
+@pytest.mark.usefixtures("segmented")
+def test_an_image_that_changed_is_mentioned() -> None:
+    assert "changed" not in export("--to", "npz", "-o", "before.npz").stderr
+    Image.new("RGB", (28, 20)).save("photos/0.png")
+    said = export("--to", "npz", "-o", "after.npz").stderr
+    assert re.search(r"1 image\(s\) changed, and their masks are of before: \S*photos/0\.png\n", said)
+
+
+@pytest.mark.usefixtures("segmented")
+def test_standard_output_is_no_file() -> None:
+    assert "nothing is written to standard output" in export("--to", "csv", "-o", "-", status=2).stderr
+    assert not Path("-").exists()
 
 
 @pytest.mark.usefixtures("segmented")

@@ -89,7 +89,7 @@ def test_images_may_be_listed() -> None:
     assert result.stdout == "2 labels: labels\n"
     absolute = Path("photos/9.png").absolute()
     assert f"--only: 1 of 3 path(s) have no mask in iem-run: {absolute}\n" in result.stderr
-    assert "left out, not in the list of those to take: 4 image(s)" in result.stderr
+    assert "left out, not listed by --only: 4 image(s)" in result.stderr
     command = ["export-labels", "--top", "6", "-o", "labels", "--overwrite", "--only", "good.txt"]
     given = CliRunner().invoke(cli, [*command, "--except", "-"], input="photos/0.png\n")
     assert given.stdout == "1 labels: labels\n"

@@ -82,7 +82,7 @@ def test_no_mask_is_an_error_and_no_file(run: Run, place: Path, to: str) -> None
     with pytest.raises(ExportError, match=r"run: has no mask to export$"):
         export_run(run, to, place)
     add(run, "a.png", 0.5)
-    with pytest.raises(ExportError, match="has no mask to export; not in the list of those to take"):
+    with pytest.raises(ExportError, match="has no mask to export; not listed by --only"):
         export_run(run, to, place, Selection(frozenset()))
     (run.masks / "a.png").unlink()
     with pytest.raises(ExportError, match=r"has no mask to export; .*a\.png: No such file"):

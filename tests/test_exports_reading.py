@@ -76,7 +76,7 @@ def test_the_best_of_a_selection_are_taken_and_others_counted(run: Run) -> None:
     selection = Selection(frozenset(str(photos / f"{i}.png") for i in (1, 3, 4, 5)), frozenset())
     writer, exported = export(run, selection, top=2)
     assert writer.names == ["1", "3"]
-    assert exported.left_out["not in the list of those to take"] >= 2
+    assert exported.left_out["not listed by --only"] >= 2
     assert exported.count == 2
 
 

@@ -107,6 +107,7 @@ def complete(words, index):
         ("iem-xp segment --ov", 2, ["plain,--overwrite", "plain,--overlay"]),
         ("iem-xp segment --preset ", 3, ["plain,paper", "plain,best"]),
         ("iem-xp segment ph", 2, ["file,ph"]),
+        ("iem-xp refine --trainer pi", 3, ["plain,pixels"]),
         ("iem-xp evaluate iem-run tr", 3, ["file,tr"]),
     ],
 )

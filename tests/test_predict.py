@@ -166,3 +166,9 @@ def test_a_network_that_gives_no_probabilities_is_an_error(
 ) -> None:
     monkeypatch.setattr(colours.Colours, "predict", lambda self, images: np.full(images.shape[:3], np.nan))
     assert "training may have diverged" in predict("model", "photos", status=2).stderr
+
+
+def test_arguments_the_wrong_way_round_are_explained() -> None:
+    assert (
+        "the network comes first: iem-xp predict model photos" in predict("photos", "model", status=2).stderr
+    )

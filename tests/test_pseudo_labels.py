@@ -201,8 +201,8 @@ def test_of_the_images_that_are_listed_the_best_are_taken(run: Run) -> None:
     exported = export(run, 2, Curation(selection=Selection(only, omit)))
     assert exported_names(run) == ["1.png", "3.png"]
     assert exported.left_out == {
-        "not in the list of those to take": 1,
-        "in the list of those to leave out": 1,
+        "not listed by --only": 1,
+        "listed by --except": 1,
     }
     curation = read_meta(run.folder / "labels")["curation"]
     assert (curation["only"]["count"], curation["except"]["count"]) == (4, 1)

@@ -368,8 +368,8 @@ def test_an_interrupted_prediction_is_continued(
     ("other", "named"),
     [
         ("--top 3", "top: 8000 there, 3 now"),
-        ("--fill-holes", '"fill_holes": false'),
-        ("--epochs 9", '{"epochs": 9} now'),
+        ("--fill-holes", "curation.fill_holes: false there, true now"),
+        ("--epochs 9", "options.epochs: null there, 9 now"),
         ("--rounds 2", "rounds: 1 there, 2 now"),
         ("--then-iem", "then_iem: false there, true now"),
         ("--probabilities", "probabilities: false there, true now"),
@@ -397,7 +397,7 @@ def test_other_images_listed_are_another_configuration(trainer: colours.Trainer)
     good.write_text("photos/coffee.png\nphotos/cat.png\n")
     refine("--only", "good.txt")  # the same images
     for other in ([], ["--only", "bad.txt"], ["--only", "good.txt", "--except", "bad.txt"]):
-        assert "was refined with another configuration\n  curation: " in refine(*other, status=2).stderr
+        assert "was refined with another configuration\n  curation." in refine(*other, status=2).stderr
     before = files()
     bad.write_text("photos/flower.jpg\n")
     assert "none of the 1 path(s) has a mask" in refine("--only", "bad.txt", "--overwrite", status=2).stderr

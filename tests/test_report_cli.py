@@ -33,7 +33,7 @@ def run(here: Path) -> Path:
 @pytest.mark.usefixtures("run")
 def test_a_report_of_the_default_run_is_written_and_named() -> None:
     result = report()
-    assert result.stdout == f"3 images: {PAGE.resolve()}\n"
+    assert result.stdout == f"3 images, 1 failed: {PAGE.resolve()}\n"
     assert result.stderr == ""
     assert len(data_of(PAGE)["rows"]) == 4
 
@@ -66,7 +66,7 @@ def test_failures_beyond_the_limit_are_counted(here: Path) -> None:
 def test_pictures_that_are_missing_are_named_and_exit_with_1() -> None:
     Path("photos/a.png").unlink()
     result = report(status=1)
-    assert result.stdout.startswith("3 images: ")
+    assert result.stdout.startswith("3 images, 1 failed: ")
     assert result.stderr == f"not shown: {Path('photos').resolve()}/a.png: No such file or directory\n"
 
 

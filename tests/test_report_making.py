@@ -190,6 +190,19 @@ def test_refined_masks_are_shown_beside_with_their_agreement(tmp_path: Path) -> 
     assert [row["has"] for row in data["rows"]] == ["111111", "111111", "111100", "111100"]
 
 
+def test_a_mask_that_was_refined_before_the_image_changed_is_not_shown(tmp_path: Path) -> None:
+    run, photos = tmp_path / "run", tmp_path / "photos"
+    before = make_run(tmp_path / "before", NAMES[:2])
+    (photos / "b.png").write_bytes(encode_png(np.zeros((reports.HEIGHT, reports.WIDTH, 3), np.uint8)))
+    before.rename(make_run(run, NAMES[:2]) / "refined")
+    made, data = report(run)
+    first, second = data["rows"]
+    assert first["agreement"] == 1
+    assert second["agreement"] is None
+    assert second["problem"] == f"{photos}/b.png: was refined before it changed; iem-xp refine does so anew"
+    assert made.problems == [second["problem"]]
+
+
 def test_refined_masks_without_a_truth_are_not_scored(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", NAMES)
     make_run(run / "refined", NAMES[:1], photos=tmp_path / "photos")

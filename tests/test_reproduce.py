@@ -299,7 +299,7 @@ def test_an_image_that_changed_is_segmented_anew(here: Path) -> None:
     changed = here / "data" / "images" / "flower 01.jpg"
     Image.open(changed).transpose(Image.Transpose.ROTATE_180).save(changed)
     again = reproduce("folder", "--no-baselines")
-    assert "1 image(s) changed, and are segmented anew" in again.stderr
+    assert "1 image(s) changed, and are masked anew" in again.stderr
     assert lines(report("folder", "--no-baselines"), "here") != lines(first, "here")
 
 

@@ -40,8 +40,8 @@ def test_only_those_listed_are_taken_less_those_left_out() -> None:
     for given, expected in taken.items():
         selection = Selection(**{name: lists[name] for name in given})
         assert "".join(path.name for path in paths if selection.objection(path) is None) == expected
-    assert Selection(frozenset()).objection(paths[0]) == "not in the list of those to take"
-    assert Selection(**lists).objection(paths[1]) == "in the list of those to leave out"
+    assert Selection(frozenset()).objection(paths[0]) == "not listed by --only"
+    assert Selection(**lists).objection(paths[1]) == "listed by --except"
 
 
 def test_selections_are_told_apart_by_what_is_in_their_lists() -> None:

@@ -166,3 +166,9 @@ def test_a_file_that_cannot_be_read_is_named_with_the_cause(file: Path) -> None:
 
 def test_hyphens_pass_for_underscores():
     assert Settings().updated({"kernel-size": 7}).config.kernel_size == 7
+
+
+def test_a_difference_within_a_value_is_named_alone() -> None:
+    there = {"curation": {"min_share": 0.0, "only": None}, "edges": "none"}
+    now = {"curation": {"min_share": 0.5, "only": None}, "edges": "none"}
+    assert differences(there, now) == "  curation.min_share: 0.0 there, 0.5 now\n"

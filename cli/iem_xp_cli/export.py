@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import max_pixels_option, workers_option
 from iem_xp_cli.printing import completing, say
 from iem_xp_cli.selecting import check_selection, selection_options, take_selection
-from iem_xp_cli.session import listed, progress
+from iem_xp_cli.session import listed, name_some, progress
 
 
 @click.command(
@@ -74,6 +74,8 @@ def command(
     Exit status: 0 all well, 1 some masks or images cannot be read or the disk is full, 2 wrong usage, 130
     interrupted.
     """
+    if str(output) == "-":
+        raise click.UsageError("-o -: nothing is written to standard output; name a file")
     selection = take_selection(given)
     options = {name: value for name, value in given.items() if value not in (None, False)}
     for name in options:
@@ -83,7 +85,7 @@ def command(
     start = time.perf_counter()
     with completing("nothing is written", RunError, ExportError), Run.open(folder, to_write=False) as run:
         check_selection(run, selection)
-        counts = run.counts()
+        counts, changed = run.counts(), list(run.changed())
         with progress("exporting", counts.done if top is None else min(top, counts.done)) as advance:
             exported = export_run(
                 run,
@@ -96,7 +98,7 @@ def command(
                 advance=advance,
                 **options,
             )
-    say(_remarks(exported, to, top, counts))
+    say(_remarks(exported, to, top, counts, changed))
     summary = {
         "path": str(output),
         "format": to,
@@ -112,12 +114,16 @@ def command(
         sys.exit(1)
 
 
-def _remarks(exported: Exported, to: str, top: int | None, counts: Counts) -> Iterator[str]:
+def _remarks(
+    exported: Exported, to: str, top: int | None, counts: Counts, changed: Sequence[Path]
+) -> Iterator[str]:
     """What a user should know: what is not written, and why."""
     if counts.waiting:
         yield f"{counts.waiting} image(s) of the run wait for their masks; its command continues it"
     if counts.failed and to != "csv":
         yield f"{counts.failed} image(s) of the run failed, and have no mask; --to csv has their errors"
+    if changed:
+        yield f"{len(changed)} image(s) changed, and their masks are of before: {name_some(changed)}"
     for cause, count in exported.left_out.items():
         yield f"left out, {cause}: {count} image(s)"
     if exported.empty:

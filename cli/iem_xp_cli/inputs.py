@@ -116,6 +116,8 @@ def take_inputs(
         ending = b"\0" if null else b"\n"
         listed = stream_images(files_from, suffixes=SUFFIXES, exclude=folder, ending=ending)
         return Taken(islice(listed, limit), listed, None, "files")
+    for given in filter(is_run, map(Path, inputs)):
+        raise click.UsageError(f"{given}: is a run, whose masks are no images; give the images themselves")
     # Searched twice, first to count them: a list of millions of paths would not fit in memory.
     counted = find_images(inputs, suffixes=SUFFIXES, exclude=folder)
     total = counted.count(limit)

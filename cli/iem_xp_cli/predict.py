@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from iem_xp.images import Mask, Pixels
-from iem_xp.models import ModelError, open_model, settings_of
+from iem_xp.models import ModelError, is_begun, open_model, settings_of
 from iem_xp.prediction import Network
 from iem_xp.runs.records import Output
 from iem_xp.runs.storing import StoreOption
@@ -91,6 +91,9 @@ def command(
     stream = "-" in inputs
     if stream and (len(inputs) > 1 or output or probabilities or as_json or limit or files_from or share):
         raise click.UsageError("- reads one image and writes one mask: no other INPUT, output or summary")
+    for given in inputs:
+        if is_begun(Path(given)) and not is_begun(model):
+            raise click.UsageError(f"the network comes first: iem-xp predict {given} {model}")
     folder = output or Path("iem-predictions")
     with messages():
         taken = None if stream else take_inputs(inputs, folder, files_from, null, limit, share)

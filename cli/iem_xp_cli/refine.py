@@ -16,7 +16,7 @@ from iem_xp.pseudo_labels import LabelError
 from iem_xp.refinement import KEY, Refinement
 from iem_xp.runs.database import RunError
 from iem_xp.runs.store import Run
-from iem_xp.trainers import TrainerError, default_trainer, load_trainer, refinement_of
+from iem_xp.trainers import TrainerError, default_trainer, list_trainers, load_trainer, refinement_of
 from iem_xp_cli.export_labels import curation_options, take_curation
 from iem_xp_cli.helping import HelpfulCommand
 from iem_xp_cli.options import (
@@ -77,6 +77,11 @@ def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str
     return options
 
 
+def complete_trainer(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of trainers that begin so."""
+    return [trainer.name for trainer in list_trainers() if trainer.name.startswith(incomplete)]
+
+
 @click.command(
     "refine",
     cls=HelpfulCommand,
@@ -98,6 +103,7 @@ def collect_options(given: Mapping[str, Any], others: Sequence[str]) -> dict[str
 @curation_options
 @click.option(
     "--trainer",
+    shell_complete=complete_trainer,
     help="What trains: see `iem-xp trainers`.  [default: keras, or pixels if that is not installed]",
 )
 @trainer_options

@@ -74,6 +74,8 @@ class _Session:
 
     def refine(self, place: Round) -> dict[str, Any]:
         """Do what is left to do of a round, and return a summary."""
+        if self._refinement.rounds > 1:
+            say([f"round {place.number} of {self._refinement.rounds}"])
         with self._stage(place, "labels") as done:
             if not self._refinement.has_labels(place):
                 self._export(place)

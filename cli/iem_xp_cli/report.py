@@ -78,6 +78,9 @@ def command(
     A report of at most 200 images is one file, which can be sent; of more, the pictures lie beside it. A
     report that is there is replaced: it only shows the run, and the marks are kept by the browser.
 
+    What is marked can be saved as a list, for --only and --except of `iem-xp refine`, `export` and
+    `export-labels`.
+
     Exit status: 0 all well, 1 some pictures are missing or the disk is full, 2 wrong usage, 130 interrupted.
     """
     folder = run / "report" if output is None else output
@@ -98,7 +101,8 @@ def command(
         "total": made.total,
         "problems": made.problems,
     }
-    click.echo(json.dumps(summary) if as_json else f"{made.count} images: {page.resolve()}")
+    text = f"{made.count} images, {made.failed} failed: {page.resolve()}"
+    click.echo(json.dumps(summary) if as_json else text)
     if opens:
         click.launch(page.resolve().as_uri())
     if made.problems:

@@ -30,7 +30,7 @@ from iem_xp.runs.pipeline import Advance, Segmenter
 from iem_xp.runs.records import Output
 from iem_xp.runs.settings import Settings
 from iem_xp.runs.sources import ImageSearch
-from iem_xp.runs.store import Run
+from iem_xp.runs.store import Run, is_run
 from iem_xp.runs.storing import StoreOption
 from iem_xp.threads import usable_cpus
 from iem_xp_cli.printing import printable, say
@@ -68,6 +68,11 @@ def listed(kind: str, names: Iterable[str], count: int) -> Iterator[str]:
         yield f"{kind}: {name}"
     if count > LISTED:
         yield f"... {count} {kind} in all; --json lists them"
+
+
+def name_some(paths: Sequence[Path]) -> str:
+    """Return the first of some paths, for a message."""
+    return ", ".join(printable(str(path)) for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
 
 
 @contextmanager
@@ -295,11 +300,13 @@ def _check_changes(run: Run, redo: bool) -> None:
     changed = list(run.changed())
     if not changed:
         return
-    named = ", ".join(printable(str(path)) for path in changed[:3]) + (", ..." if len(changed) > 3 else "")
+    named = name_some(changed)
     if not redo:
         raise RunError(
             f"{len(changed)} image(s) changed since they were segmented: {named}; --redo-changed segments "
             "them anew, another -o all images"
         )
     run.forget(changed)
-    tqdm.write(f"{len(changed)} image(s) changed, and are segmented anew: {named}", file=sys.stderr)
+    refined = is_run(run.folder / "refined")
+    later = "; masks in refined/ are of before, until iem-xp refine is run" if refined else ""
+    tqdm.write(f"{len(changed)} image(s) changed, and are masked anew: {named}{later}", file=sys.stderr)

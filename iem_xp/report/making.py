@@ -112,9 +112,10 @@ def make_report(
         raise ReportError(f"{truth}: is no folder; true masks are read from one")
     shown = choose(run, limit)
     failures = run.failures(limit)
-    paths = {one.finished.entry.source.path: None for one in shown}
-    root = common_root([*paths, *(failure.path for failure in failures)])
-    beside = _find_beside(run, paths, truth)
+    stamps = {one.finished.entry.source.path: one.finished.entry.stamp for one in shown}
+    digests = {path: None if stamp is None else stamp.digest for path, stamp in stamps.items()}
+    root = common_root([*digests, *(failure.path for failure in failures)])
+    beside = _find_beside(run, digests, truth)
     facts = describe_run(run)
     made = Made(len(shown), len(failures), facts["counts"]["done"])
     artist = Artist(
@@ -165,11 +166,11 @@ def _is_report(page: Path) -> bool:
         return MARK.encode() in file.read(1024)
 
 
-def _find_beside(run: Run, paths: dict[Path, None], truth: Path | None) -> Beside:
-    refined, crop = find_refined(run.folder, paths)
+def _find_beside(run: Run, digests: dict[Path, bytes | None], truth: Path | None) -> Beside:
+    refined, crop = find_refined(run.folder, digests)
     if truth is None:
         return Beside(refined, crop=crop)
-    if not paths:
+    if not digests:
         return Beside(refined, {}, crop=crop)
     truths = by_mask(match(run.folder, truth))
     refined_truths: dict[str, Pair] = {}

@@ -37,14 +37,15 @@ class Beside:
     Attributes
     ----------
     refined : mapping, optional
-        Files of the refined masks by the images' paths; None if the run has not been refined.
+        Files of the refined masks by the images' paths, None for what was refined before the image changed;
+        None altogether if the run has not been refined.
     truths, refined_truths : mapping, optional
         Masks and refined masks with what is true of them, by the masks' files; None if no truth is known.
     crop : int, optional
         Side of the central squares that the refined masks are of, None if they are of whole images.
     """
 
-    refined: Mapping[Path, Path] | None = None
+    refined: Mapping[Path, Path | None] | None = None
     truths: Mapping[str, Pair] | None = None
     refined_truths: Mapping[str, Pair] | None = None
     crop: int | None = None
@@ -56,13 +57,21 @@ class Beside:
         return (*PANELS, *refined, *(() if self.truths is None else (TRUTH,)))
 
 
-def find_refined(folder: Path, paths: Mapping[Path, object]) -> tuple[dict[Path, Path] | None, int | None]:
-    """Find the refined masks of a run's images, and the side of the crops that they are of, if any."""
+def find_refined(
+    folder: Path, digests: Mapping[Path, bytes | None]
+) -> tuple[dict[Path, Path | None] | None, int | None]:
+    """Find the refined masks of a run's images, as `Beside` has them, and the side of their crops, if any.
+
+    `digests` are those of the images when they were segmented, by their paths.
+    """
     if not is_run(folder / "refined"):
         return None, None
     with Run.open(folder / "refined", to_write=False) as run:
-        entries = (entry for entry in run.segmented() if entry.source.path in paths)
-        files = {entry.source.path: _file(run, entry) for entry in entries}
+        files: dict[Path, Path | None] = {}
+        for entry in (finished.entry for finished in run.finished()):
+            if (path := entry.source.path) in digests:
+                same = entry.stamp is None or digests[path] in (None, entry.stamp.digest)
+                files[path] = _file(run, entry) if same else None
         return files, _crop(Settings.of_configuration(run.get_meta("configuration")))
 
 
@@ -125,8 +134,13 @@ class Artist:
             mask = _read_mask(file, shape)
         panels = dict.fromkeys(self._beside.panels, None) | self._draw_mask(image, mask, height, width)
         small = panels["image"]
-        if self._beside.refined is not None and (other := self._beside.refined.get(entry.source.path)):
+        if self._beside.refined is not None and entry.source.path in self._beside.refined:
+            other = self._beside.refined[entry.source.path]
             with _noted(problems):
+                if other is None:
+                    raise ImageError(
+                        f"{entry.source.path}: was refined before it changed; iem-xp refine does so anew"
+                    )
                 refined = _read_mask(other, (self._beside.crop,) * 2 if self._beside.crop else shape)
                 panels[REFINED] = _over(small, _reduced(refined, height, width))
                 if mask is not None and mask.shape == refined.shape:
@@ -141,7 +155,7 @@ class Artist:
                     row |= self._score(file, self._beside.truths, crop)
         row["has"] = "".join("0" if pixels is None else "1" for pixels in panels.values())
         if problems:
-            row["problem"] = "\n".join(problems)
+            row["problem"] = "; ".join(dict.fromkeys(problems))
         return Strip(_encode(rendering.strip(list(panels.values()), height, width)), row)
 
     def _read_image(self, entry: Entry) -> Pixels:

@@ -33,8 +33,8 @@ class Selection:
         """Why an image is left out, None if it is taken."""
         name = os.fspath(path)
         if name in self.omit:
-            return "in the list of those to leave out"
-        return None if self.only is None or name in self.only else "not in the list of those to take"
+            return "listed by --except"
+        return None if self.only is None or name in self.only else "not listed by --only"
 
     def as_dict(self) -> dict[str, Any]:
         """What tells this selection from others, as JSON values; nothing of what is not given."""

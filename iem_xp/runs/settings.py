@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -113,12 +113,21 @@ def differences(
     One that was stored by a version without some setting was made with what that has in `BEFORE`.
     """
     first, second = called
-    there, now = BEFORE | dict(there), BEFORE | json.loads(json.dumps(now))
+    there, now = dict(_flat(BEFORE | dict(there))), dict(_flat(BEFORE | json.loads(json.dumps(now))))
     return "".join(
         f"  {key}: {json.dumps(there.get(key))} {first}, {json.dumps(now.get(key))} {second}\n"
         for key in {**there, **now}
         if there.get(key) != now.get(key)
     )
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Values with their names, those within others as "above.name"."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 PRESETS: dict[str, Settings] = {
