@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from commands import run
 from folders import PAPER
 from iem_xp.images import fit_truth
 from iem_xp.metrics import METRICS
@@ -51,11 +52,7 @@ def save(path: str, values: Any) -> None:
 
 
 def evaluate(*arguments: str, status: int = 0) -> Result:
-    result = CliRunner().invoke(cli, ["evaluate", *arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == status, result.output
-    return result
+    return run("evaluate", *arguments, status=status)
 
 
 def found(*arguments: str, status: int = 0) -> dict[str, Any]:

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 from pycocotools.coco import COCO
 
 import colours
 import scenes
+from commands import run
 from iem_xp.labels import read_labels
 from iem_xp.runs.store import Run
-from iem_xp_cli.main import INTERRUPTED, cli
+from iem_xp_cli.main import INTERRUPTED
 from packing import make_tar
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -30,14 +31,6 @@ EXAMPLES = [
 """Code of the page, each with the heading that it is under."""
 
 QUICK = ("--iterations", "3", "--size", "16", "--device", "cpu", "--engine", "array")
-
-
-def run(*arguments: str, status: int = 0) -> Result:
-    result = CliRunner().invoke(cli, arguments)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == status, result.output
-    return result
 
 
 def export(*arguments: str, status: int = 0) -> Result:

@@ -9,19 +9,12 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import scenes
+from commands import run
 from folders import PAPER
 from iem_xp.pseudo_labels import read_meta
 from iem_xp_cli.main import cli
 
 pytestmark = pytest.mark.usefixtures("here")
-
-
-def run(*arguments: str, status: int = 0) -> Result:
-    result = CliRunner().invoke(cli, arguments)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == status, result.output
-    return result
 
 
 def export(*arguments: str, status: int = 0) -> Result:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
+from commands import run
 from folders import PAPER
 from iem_xp.runs.naming import Source
 from iem_xp.runs.store import Run
 from iem_xp.runs.storing import Files
-from iem_xp_cli.main import cli
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
 NAMES = ("cameraman", "cat", "cell", "coffee", "flower", "tissue")
@@ -36,14 +36,6 @@ def photos(here: Path) -> Path:
         image.save(folder / "science/cell.png" if name == "cell" else folder / f"{name}.png")
     (folder / "notes.txt").write_text("no image")
     return folder
-
-
-def run(*arguments: str, status: int = 0) -> Result:
-    result = CliRunner().invoke(cli, arguments)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == status, result.output
-    return result
 
 
 def segment(*arguments: str, status: int = 0) -> Result:

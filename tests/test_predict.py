@@ -14,6 +14,7 @@ from PIL import Image
 
 import colours
 import scenes
+from commands import run
 from iem_xp import segment
 from iem_xp.config import IEMConfig
 from iem_xp.images import encode_mask, fit_image, read_image, restore_mask
@@ -47,11 +48,7 @@ def photos(here: Path, trainer: colours.Trainer, rng: np.random.Generator) -> Pa
 
 
 def predict(*arguments: str, status: int = 0, data: bytes | None = None) -> Result:
-    result = CliRunner().invoke(cli, ["predict", *arguments, "--device", "cpu"], input=data)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == status, result.output
-    return result
+    return run("predict", *arguments, "--device", "cpu", status=status, data=data)
 
 
 def expected(name: str, then_iem: bool = False) -> np.ndarray:

@@ -9,10 +9,11 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
 import colours
+from commands import run
 from folders import PAPER
 from iem_xp import inpainting_error, refinement
 from iem_xp.config import IEMConfig
@@ -21,7 +22,7 @@ from iem_xp.images import fit_image, read_image, restore_mask
 from iem_xp.models import open_model, read_facts
 from iem_xp.runs.store import Run
 from iem_xp_cli import refining
-from iem_xp_cli.main import INTERRUPTED, cli
+from iem_xp_cli.main import INTERRUPTED
 
 SAMPLES = resources.files("iem_xp_cli") / "samples"
 NAMES = ("cat", "cell", "coffee", "flower")
@@ -48,14 +49,6 @@ def put(name: str, width: int = 48, height: int = 40) -> None:
     path = Path("photos", "science" if name == "cell" else "", f"{name}.png")
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.open(SAMPLES / f"{name}.jpg").convert("RGB").resize((width, height)).save(path)
-
-
-def run(*arguments: str, status: int = 0) -> Result:
-    result = CliRunner().invoke(cli, arguments)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == status, result.output
-    return result
 
 
 def segment(*arguments: str, status: int = 0) -> Result:

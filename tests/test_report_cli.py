@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
+import commands
 from iem_xp.images import encode_mask, write_atomically
 from iem_xp.report.making import EMBEDDED
-from iem_xp_cli.main import cli
 from reports import data_of, make_run, square
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -18,11 +18,7 @@ PAGE = Path("iem-run/report/index.html")
 
 
 def report(*arguments: str, status: int = 0) -> Result:
-    result = CliRunner().invoke(cli, ["report", *arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == status, result.output
-    return result
+    return commands.run("report", *arguments, status=status)
 
 
 @pytest.fixture
