@@ -52,6 +52,18 @@ def wait_until(page: Any, expression: str) -> None:
         page.wait_for_timeout(20)
 
 
+def reload_until(page: Any, expression: str) -> None:
+    """Load a page again until JavaScript is true of it: what it keeps may come a moment later."""
+    end = time.monotonic() + PATIENCE / 1000
+    while True:
+        page.reload()
+        page.wait_for_selector(".card")
+        if page.evaluate(expression):
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(f"never true after loading again: {expression}")
+
+
 @contextmanager
 def launched() -> Iterator[Any]:
     """A browser, as Playwright has it."""

@@ -339,9 +339,8 @@ def test_images_are_marked_and_the_marks_are_kept(opened: Opened, run: Path) -> 
     assert opened.focused() == "✗ bad"  # on the new button
     assert opened.text("#marks-said").startswith("Marked: 2 good, 2 bad")
     assert page.evaluate("Object.keys(localStorage)") == [f"iem-xp report: marks: {run}"]
-    page.reload()
-    page.wait_for_selector(".card")
-    assert opened.text("#marks-said").startswith("Marked: 2 good, 2 bad")
+    kept = "document.getElementById('marks-said').textContent.startsWith('Marked: 2 good, 2 bad')"
+    browsers.reload_until(page, kept)
     page.locator(".more summary").first.click()
     page.locator("#marked").select_option("good")
     assert opened.names()[0] == HOSTILE
@@ -409,8 +408,7 @@ def test_light_and_dark_are_the_system_s_until_one_is_chosen(opened: Opened) -> 
     wait_until(page, "document.getElementById('theme').textContent === 'Light'")
     page.locator("#theme").click()
     assert lightness(opened) > 200
-    page.reload()
-    page.wait_for_selector(".card")
+    browsers.reload_until(page, "document.getElementById('theme').textContent === 'Dark'")
     assert lightness(opened) > 200
 
 
