@@ -11,9 +11,7 @@ from iem_xp.runs.selection import Selection, find_unknown, read_selected
 from iem_xp.runs.store import Run
 from iem_xp_cli.options import Command
 from iem_xp_cli.printing import say
-
-_NAMED = 3
-"""Paths named of those that a run does not have."""
+from iem_xp_cli.session import name_some
 
 
 def selection_options(command: Command) -> Command:
@@ -49,7 +47,7 @@ def check_selection(run: Run, selection: Selection) -> None:
         unknown = list(find_unknown(run, paths))
         if not unknown:
             continue
-        named = ", ".join(unknown[:_NAMED]) + (", ..." if len(unknown) > _NAMED else "")
+        named = name_some(unknown)
         if len(unknown) == len(paths):
             raise click.UsageError(
                 f"{flag}: none of the {len(paths)} path(s) has a mask in {run.folder}: {named}; "

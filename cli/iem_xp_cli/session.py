@@ -70,7 +70,7 @@ def listed(kind: str, names: Iterable[str], count: int) -> Iterator[str]:
         yield f"... {count} {kind} in all; --json lists them"
 
 
-def name_some(paths: Sequence[Path]) -> str:
+def name_some(paths: Sequence[Path | str]) -> str:
     """Return the first of some paths, for a message."""
     return ", ".join(printable(str(path)) for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
 
